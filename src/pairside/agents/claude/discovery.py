@@ -1,0 +1,192 @@
+"""Owns the lock files by which Claude Code finds an IDE: `PORT.lock` in `$CLAUDE_CONFIG_DIR/ide` or `~/.claude/ide`.
+
+A lock file is written last, whole and by rename, because the client may read it within a second; and only the
+process that listens on a port writes or removes the lock of that port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pairside.runtime import is_alive
+
+FILE_BYTES = 64 * 1024
+
+
+class DiscoveryError(Exception):
+    """Agents cannot be told where to find us; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a lock file says."""
+
+    path: str
+    port: int
+    pid: int | None
+    folders: tuple[str, ...]
+    ide: str
+    transport: str
+    token: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs; a lock without a pid counts as alive, as it does for the client."""
+        return self.pid is None or is_alive(self.pid)
+
+    def valid_for(self, folder: str) -> bool:
+        """Whether a client that runs in `folder` takes this lock for its IDE."""
+        return self.alive and any(
+            folder == inside.rstrip("/") or folder.startswith(inside.rstrip("/") + "/")
+            for inside in self.folders
+        )
+
+
+def directory(environment: Mapping[str, str]) -> str:
+    """Where lock files are written."""
+    config = environment.get("CLAUDE_CONFIG_DIR") or os.path.join(_home(environment), ".claude")
+    return os.path.join(config, "ide")
+
+
+def directories(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where clients look for lock files: under the home as well, wherever CLAUDE_CONFIG_DIR points."""
+    return tuple(dict.fromkeys((directory(environment), os.path.join(_home(environment), ".claude", "ide"))))
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    return environment.get("HOME") or os.path.expanduser("~")
+
+
+def read(path: str) -> Lock | None:
+    """The lock in a file; None if it is none, as the client sees it too."""
+    name = os.path.basename(path)
+    if not name.endswith(".lock") or not name[:-5].isdecimal():
+        return None
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            facts = json.loads(file.read(FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(facts, dict):
+        return None
+    pid, folders = facts.get("pid"), facts.get("workspaceFolders")
+    return Lock(
+        path,
+        int(name[:-5]),
+        pid if isinstance(pid, int) and not isinstance(pid, bool) else None,
+        tuple(folder for folder in folders if isinstance(folder, str)) if isinstance(folders, list) else (),
+        str(facts.get("ideName", "")),
+        str(facts.get("transport", "")),
+        str(facts.get("authToken", "")),
+    )
+
+
+def locks(environment: Mapping[str, str]) -> Iterator[Lock]:
+    """Every lock that a client could find, ours among them."""
+    for folder in directories(environment):
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            lock = read(os.path.join(folder, name))
+            if lock is not None:
+                yield lock
+
+
+def rivals(environment: Mapping[str, str], folders: Iterable[str], port: int) -> list[Lock]:
+    """The other live locks that are valid in one of `folders`: with two of them `claude --ide` connects to none."""
+    return [
+        lock
+        for lock in locks(environment)
+        if lock.port != port and any(lock.valid_for(folder) for folder in folders)
+    ]
+
+
+class LockFile:
+    """Our own lock file. Write it once the socket listens, remove it before the socket closes."""
+
+    def __init__(self, environment: Mapping[str, str], *, port: int, token: str, ide: str) -> None:
+        self.path = os.path.join(directory(environment), f"{port}.lock")
+        self._token = token
+        self._ide = ide
+        self._folders: tuple[str, ...] = ()
+
+    def write(self, folders: tuple[str, ...]) -> None:
+        """Write or replace the file, with the same token.
+
+        Raises:
+            DiscoveryError: The directory cannot be used.
+        """
+        self._folders = folders
+        text = json.dumps(
+            {
+                "pid": os.getpid(),
+                "workspaceFolders": list(folders),
+                "ideName": self._ide,
+                "transport": "ws",
+                "authToken": self._token,
+            },
+            ensure_ascii=False,
+        )
+        folder = os.path.dirname(self.path)
+        temporary = os.path.join(folder, f".{os.path.basename(self.path)}.{secrets.token_hex(6)}")
+        try:
+            _make_private(folder)
+            descriptor = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(os.fsencode(text))
+                os.rename(temporary, self.path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise DiscoveryError(
+                f"cannot write the lock file {self.path}: {error.strerror}. "
+                f"Agents find pairside by it: make {folder} writable, or set CLAUDE_CONFIG_DIR."
+            ) from None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the file is there and is the one that we wrote."""
+        lock = read(self.path)
+        return lock is not None and lock.token == self._token and lock.pid == os.getpid()
+
+    def restore(self) -> bool:
+        """Write the file again if somebody removed or replaced it; returns whether that was needed."""
+        if self.ours:
+            return False
+        self.write(self._folders)
+        return True
+
+    def remove(self) -> None:
+        """Remove the file, if it is ours."""
+        if self.ours:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+
+
+def _make_private(folder: str) -> None:
+    """Create the directory for our user alone, or close it to others.
+
+    Raises:
+        OSError: It is not a directory of ours.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    status = os.stat(folder)
+    if status.st_uid != os.getuid():
+        raise PermissionError(1, "it belongs to another user", folder)
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        os.chmod(folder, 0o700)

@@ -1,0 +1,249 @@
+"""Owns the conversation with one client: MCP's methods, and what is told without being asked.
+
+MCP revisions: see `VERSIONS`. Beyond MCP, Claude Code says `ide_connected` with its pid, and listens to
+`selection_changed` and `at_mentioned`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+import pairside
+from pairside import jsonrpc
+from pairside.agents.claude.websocket import Connection
+from pairside.bridge import Bridge
+from pairside.clients import Client, Full
+from pairside.editor import Selection
+from pairside.jsonrpc import Id, Raw, RpcError
+from pairside.mentions import Mention, params
+from pairside.peer import Gone, Peer
+from pairside.text import path_of, printable
+from pairside.tools import Call, Toolbox, ToolError
+from pairside.tools.selection import told
+
+log = logging.getLogger(__name__)
+
+VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+"""MCP revisions that are spoken; one that is not known is answered with the last."""
+WITH_BATCHES = "2025-03-26"
+"""The only revision that has batches."""
+
+SETTLE_SECONDS = 0.5
+"""What is sent to Claude Code in the moment in which it says that it listens is lost."""
+REPEAT_SECONDS = 15.0
+"""Claude Code's own panels make it forget the selection, and nothing tells us when."""
+ROOTS_SECONDS = 2.0
+NAME_LENGTH = 100
+
+_AGENTS = {"claude-code": "Claude Code", "opencode": "OpenCode"}
+
+
+class _ClientInfo(msgspec.Struct):
+    name: str = ""
+    version: str = ""
+
+
+class _Initialize(msgspec.Struct, rename="camel"):
+    protocol_version: str
+    capabilities: dict[str, Any] = {}
+    client_info: _ClientInfo = msgspec.field(default_factory=_ClientInfo)
+
+
+class _ToolsCall(msgspec.Struct):
+    name: str
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    _meta: dict[str, Any] = {}
+
+
+class _Cancelled(msgspec.Struct, rename="camel"):
+    request_id: int | str
+
+
+class _IdeConnected(msgspec.Struct):
+    pid: int
+
+
+class _Root(msgspec.Struct):
+    uri: str
+
+
+class _Roots(msgspec.Struct):
+    roots: list[_Root]
+
+
+class _Nothing(msgspec.Struct):
+    pass
+
+
+async def hold(connection: Connection, bridge: Bridge, toolbox: Toolbox) -> None:
+    """Hold the conversation on a connection whose handshake is good, until it ends."""
+    session = Session(connection, bridge, toolbox)
+    try:
+        with bridge.clients.admit(session.client):
+            connection.accept()
+            await session.peer.run(session.companion())
+    except Full as full:
+        connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(full))
+
+
+class Session:
+    """One client's side of the bridge."""
+
+    def __init__(self, connection: Connection, bridge: Bridge, toolbox: Toolbox) -> None:
+        self._bridge = bridge
+        self._toolbox = toolbox
+        self._version = ""
+        self._cwd: str | None = None
+        self._has_roots = False
+        self._listens = asyncio.Event()
+        id = bridge.clients.new_id()
+        self.peer = Peer(
+            connection,
+            self,
+            calls=bridge.limits.calls,
+            batches=lambda: self._version == WITH_BATCHES,
+            trace=lambda direction, text: bridge.journal.wire(id, direction, text),
+        )
+        name, _, version = connection.user_agent.partition(" ")[0].partition("/")
+        self.client = Client(
+            id, self.peer, agent=_label(name), version=printable(version)[:NAME_LENGTH], mention=self._mention
+        )
+
+    # What the client asks and tells.
+
+    async def requested(self, method: str, params: Raw) -> Any:
+        """The result of a request."""
+        self.client.asked_at = time.monotonic()
+        match method:
+            case "tools/call":
+                return await self._call(params)
+            case "tools/list":
+                params.to(_Nothing)
+                return {
+                    "tools": [
+                        {"name": tool.name, "description": tool.description, "inputSchema": tool.schema}
+                        for tool in self._toolbox
+                    ]
+                }
+            case "initialize":
+                return self._initialize(params.to(_Initialize))
+            case "ping":
+                params.to(_Nothing)
+                return {}
+        raise RpcError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:NAME_LENGTH]}")
+
+    def notified(self, method: str, params: Raw) -> None:
+        """Take a notification; an unknown one is none of our business."""
+        match method:
+            case "notifications/cancelled":
+                self.cancel(params.to(_Cancelled).request_id)
+            case "ide_connected":
+                self._introduce(params)
+
+    def _initialize(self, asked: _Initialize) -> dict[str, Any]:
+        self._version = asked.protocol_version if asked.protocol_version in VERSIONS else VERSIONS[-1]
+        self._has_roots = "roots" in asked.capabilities
+        if asked.client_info.name:
+            self.client.agent = _label(asked.client_info.name)
+            self.client.version = printable(asked.client_info.version)[:NAME_LENGTH]
+        self._bridge.clients.introduce(self.client)
+        return {
+            "protocolVersion": self._version,
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "pairside", "version": pairside.__version__},
+        }
+
+    def _introduce(self, params: Raw) -> None:
+        try:
+            pid = params.to(_IdeConnected).pid
+        except RpcError:
+            pid = None  # it says that it listens; who it is remains unknown
+        if pid is not None and 0 < pid < 2**31:
+            self.client.pid = pid
+        self._listens.set()
+        self._bridge.clients.introduce(self.client)
+
+    def cancel(self, id: Id) -> None:
+        """Stop a call of the client; a review that it waits for is withdrawn by that."""
+        self.peer.cancel(id)
+
+    async def _call(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_ToolsCall)
+        tool = self._toolbox[asked.name]
+        started = time.monotonic()
+        outcome = "cancelled"
+        try:
+            call = Call(self.client, self._bridge, "claudecode/toolUseId" in asked._meta)
+            content = await tool(call, Raw(asked.arguments))
+            outcome = "ok"
+            return {"content": content}
+        except ToolError as error:
+            outcome = str(error)
+            return {"content": [{"type": "text", "text": str(error)}], "isError": True}
+        except RpcError as error:
+            outcome = error.message
+            raise
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            self._bridge.journal.note(
+                "call", self.client.id, tool=tool.name, seconds=time.monotonic() - started, outcome=outcome
+            )
+
+    # What the client is told.
+
+    async def companion(self) -> None:
+        """Tell the client what is selected, from the moment at which it listens until it leaves."""
+        await self._listens.wait()
+        await asyncio.sleep(SETTLE_SECONDS)
+        try:
+            if self._has_roots:
+                await self._ask_roots()
+            await self._bridge.client_ready(self.client)
+            await self._follow_selection()
+        except Gone:
+            pass
+
+    async def _follow_selection(self) -> None:
+        cell = self._bridge.selection
+        told_something = False
+        while True:
+            version, selection = cell.version, cell.value
+            if selection is not None or told_something:
+                await self.peer.notify("selection_changed", _selection_params(selection))
+            told_something = selection is not None
+            try:
+                async with asyncio.timeout(REPEAT_SECONDS if selection is not None else None):
+                    await cell.changed(version)
+            except TimeoutError:
+                pass
+
+    async def _mention(self, mention: Mention) -> None:
+        await self.peer.notify("at_mentioned", params(mention, self._cwd))
+
+    async def _ask_roots(self) -> None:
+        """Learn the client's working directory, from which it resolves the files in its prompt."""
+        try:
+            answer = await self.peer.request("roots/list", {}, seconds=ROOTS_SECONDS)
+            roots = answer.to(_Roots).roots
+        except (RpcError, TimeoutError) as error:
+            log.debug("no roots: %s", error)
+            return
+        self._cwd = path_of(roots[0].uri) if roots else None
+
+
+def _selection_params(selection: Selection | None) -> dict[str, Any]:
+    if selection is None:
+        return {"text": "", "selection": None}
+    return told(selection)
+
+
+def _label(name: str) -> str:
+    return _AGENTS.get(name, printable(name)[:NAME_LENGTH])

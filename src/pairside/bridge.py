@@ -1,0 +1,229 @@
+"""Owns what belongs together: one editor, its clients, its reviews and its changes. Read this file first.
+
+Facts flow up into a bridge: the editor says what is selected and which folders are open. Values flow down: each
+client follows the latest selection on its own, reviews are decided by whoever comes first, and every view (the
+command line's, a terminal UI's) is made from what stands here at the moment it is asked for.
+
+A bridge knows neither how agents are found nor what their protocols look like; see `pairside.agents`. What agents
+can do with it is in `pairside.tools`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from pairside.cell import Cell
+from pairside.changes import Change, Changes, Image
+from pairside.clients import Client, Clients, Departure
+from pairside.editor import Diagnostic, Editor, Selection
+from pairside.journal import Journal
+from pairside.limits import Limits
+from pairside.mentions import Mention, Mentions
+from pairside.peer import Gone
+from pairside.reviews import Review, Reviews, Verdict
+from pairside.text import clean_unicode, cut
+
+log = logging.getLogger(__name__)
+
+
+class Bridge:
+    """One editor and everybody who works with it."""
+
+    def __init__(self, editor: Editor, *, folders: Iterable[str], limits: Limits | None = None) -> None:
+        """`folders` are the absolute real paths of the workspace."""
+        self.editor = editor
+        self.limits = limits or Limits()
+        self.journal = Journal()
+        self.clients = Clients(self.limits.clients)
+        self.reviews = Reviews()
+        self.changes = Changes(
+            image_bytes=self.limits.before_image_bytes,
+            total_bytes=self.limits.changes_bytes,
+            noticed=self._change_noticed,
+        )
+        self.mentions = Mentions(self.limits.mention_seconds, self._mention_expired)
+        self.folders: Cell[tuple[str, ...]] = Cell(tuple(folders))
+        """The workspace; the first folder is the root."""
+        self.selection: Cell[Selection | None] = Cell(None)
+        """What is selected now."""
+        self.latest_selection: Selection | None = None
+        """The last text that was selected, also after it no longer is."""
+        self.diagnosed: Cell[int] = Cell(0)
+        """Counts the reports of fresh diagnostics."""
+        self._diagnosed_at: dict[str, int] = {}
+        self._pushed: dict[str, tuple[Diagnostic, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = ExitStack()
+
+    async def __aenter__(self) -> Bridge:
+        self._listening.enter_context(self.clients.listen(_ClientEvents(self)))
+        self._listening.enter_context(self.reviews.listen(_ReviewEvents(self)))
+        return self
+
+    async def __aexit__(
+        self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listening.close()
+        self.mentions.take()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for; it ends with the bridge at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("something in the background failed", exc_info=task.exception())
+
+    # Facts from the editor.
+
+    def select(self, selection: Selection | None) -> None:
+        """The person selected something else, or nothing."""
+        if selection is not None:
+            selection = replace(
+                selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes)
+            )
+            if selection.text:
+                self.latest_selection = selection
+        self.selection.set(selection)
+
+    def diagnostics_changed(self, path: str, diagnostics: tuple[Diagnostic, ...]) -> None:
+        """The editor looked at a file again and found this."""
+        self.diagnosed.set(self.diagnosed.value + 1)
+        self._diagnosed_at[path] = self.diagnosed.value
+        self._pushed[path] = diagnostics
+
+    def pushed_diagnostics(self, path: str) -> tuple[Diagnostic, ...]:
+        """What the editor last reported for a file on its own."""
+        return self._pushed.get(path, ())
+
+    def diagnosed_since(self, path: str, count: int) -> bool:
+        """Whether the editor reported on a file after the report numbered `count`."""
+        return self._diagnosed_at.get(path, 0) > count
+
+    # What the person wants an agent to see.
+
+    async def mention(self, mention: Mention) -> Client | None:
+        """Put a file or lines of it into a prompt: that of the client that was last active, else of the next to come.
+
+        Returns the client; None if nobody listens yet and the mention waits.
+        """
+        for client in self._listeners():
+            assert client.mention is not None
+            try:
+                await client.mention(mention)
+            except Gone:
+                continue
+            self.journal.note("mentioned", client.id, path=mention.path)
+            return client
+        self.mentions.wait(mention)
+        return None
+
+    def _listeners(self) -> list[Client]:
+        """The clients that take mentions, the one that was last active first."""
+        ready = [client for client in self.clients if client.ready and client.mention is not None]
+        return sorted(ready, key=lambda client: client.asked_at, reverse=True)
+
+    async def client_ready(self, client: Client) -> None:
+        """A client listens from now on: deliver what waited for one."""
+        client.ready = True
+        if client.mention is None:
+            return
+        waiting = self.mentions.take()
+        for index, mention in enumerate(waiting):
+            try:
+                await client.mention(mention)
+            except Gone:
+                for left in waiting[index:]:
+                    self.mentions.wait(left)
+                raise
+            self.journal.note("mentioned", client.id, path=mention.path)
+
+    def _mention_expired(self, mention: Mention) -> None:
+        self.journal.note("mention-expired", path=mention.path, seconds=self.limits.mention_seconds)
+
+    def prompted(self, client: Client) -> None:
+        """The person sent a prompt to `client`."""
+        self.changes.prompted(client)
+        self.editor.prompted()
+
+    # Small questions.
+
+    def inside(self, path: str) -> bool:
+        """Whether a path lies in the workspace, compared component by component."""
+        return any(os.path.commonpath([folder, path]) == folder for folder in self.folders.value)
+
+    def _change_noticed(self, change: Change) -> None:
+        self.journal.note("change", change.client_id, change=change.id, path=change.path, agent=change.agent)
+
+    async def _read_leftovers(self, client_id: int) -> None:
+        """Read the files that a client may have been writing when it left."""
+        for path in self.changes.pending(client_id):
+            self.changes.end(
+                client_id, path, await asyncio.to_thread(Image.read, path, self.changes.image_bytes)
+            )
+        self.changes.departed(client_id)
+
+
+class _ClientEvents:
+    """Writes who comes and goes into the journal."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def arrived(self, client: Client) -> None:
+        self._bridge.journal.note("connected", client.id)
+
+    def introduced(self, client: Client) -> None:
+        self._bridge.journal.note(
+            "introduced", client.id, agent=client.agent, version=client.version, pid=client.pid
+        )
+
+    def departed(self, departure: Departure) -> None:
+        why = departure.why
+        self._bridge.journal.note(
+            "disconnected",
+            departure.client_id,
+            agent=departure.agent,
+            pid=departure.pid,
+            reason=str(why.reason),
+            code=why.code,
+            detail=why.detail,
+        )
+        self._bridge.spawn(self._bridge._read_leftovers(departure.client_id))
+
+
+class _ReviewEvents:
+    """Writes what is proposed and decided into the journal, and takes a review that is over from the screen."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def opened(self, review: Review) -> None:
+        self._bridge.journal.note(
+            "review", review.client.id, review=review.id, path=review.path, agent=review.client.agent
+        )
+
+    def closed(self, review: Review, verdict: Verdict) -> None:
+        self._bridge.editor.hide_review(review.id)
+        self._bridge.journal.note(
+            "decided",
+            review.client.id,
+            review=review.id,
+            path=review.path,
+            agent=review.client.agent,
+            outcome=str(verdict.outcome),
+            by=verdict.by,
+        )

@@ -1,0 +1,60 @@
+"""Owns one idea: a latest value that can be read, overwritten and followed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cell(Generic[T]):
+    """The latest value of something. Whoever follows it sees the newest value and may skip older ones.
+
+    There is no queue behind it: a reader that is slow costs nothing, and a view that is made from the
+    whole latest value cannot drift from it.
+    """
+
+    __slots__ = ("_value", "_version", "_waiters")
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._version = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def value(self) -> T:
+        """The newest value."""
+        return self._value
+
+    @property
+    def version(self) -> int:
+        """How often the value was replaced; pass it to `changed`."""
+        return self._version
+
+    def set(self, value: T) -> bool:
+        """Replace the value; an equal one is dropped. Returns whether followers were woken."""
+        if value == self._value:
+            return False
+        self._value = value
+        self.touch()
+        return True
+
+    def touch(self) -> None:
+        """Wake the followers although the value object is the same (its contents may have changed)."""
+        self._version += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def changed(self, since: int) -> int:
+        """Wait until the value is newer than version `since`; returns the version reached."""
+        while self._version == since:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self._version

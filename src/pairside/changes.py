@@ -1,0 +1,160 @@
+"""Owns what agents wrote without a review here.
+
+Claude Code asks for the diagnostics of a file just before it writes it, in every permission mode, and waits for
+the answer. So the text before the write is read before that question is answered, and the text after it at the
+next question: a change is known exactly, not guessed from the file system.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pairside.clients import Client
+
+CHANGES_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The bytes of a file at one moment."""
+
+    exists: bool
+    data: bytes | None
+    """None if there is no file, or one that is too large or cannot be read."""
+    note: str = ""
+    """Why the bytes of an existing file are missing."""
+    stamp: tuple[int, int, int] | None = None
+    """Inode, size and time of the last write of a file whose bytes are missing: enough to see that it changed."""
+
+    @classmethod
+    def read(cls, path: str, limit: int) -> Image:
+        """Read at most `limit` bytes; a larger file is only noted."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return cls(False, None)
+        except OSError as error:
+            return cls(True, None, error.strerror or "unreadable")
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if not stat.S_ISREG(status.st_mode):
+            return cls(True, None, "not a regular file", stamp)
+        if status.st_size > limit:
+            return cls(True, None, f"larger than {limit} bytes", stamp)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(limit + 1)
+        except FileNotFoundError:
+            return cls(False, None)
+        except OSError as error:
+            return cls(True, None, error.strerror or "unreadable", stamp)
+        return cls(True, data) if len(data) <= limit else cls(True, None, f"larger than {limit} bytes", stamp)
+
+    @property
+    def size(self) -> int:
+        """The memory that the bytes take."""
+        return len(self.data) if self.data is not None else 0
+
+
+@dataclass(eq=False, slots=True)
+class Change:
+    """One write of one file by an agent."""
+
+    id: int
+    client_id: int
+    agent: str
+    path: str
+    before: Image
+    after: Image | None = None
+    """None while the write may still be going on."""
+    at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+
+class Changes:
+    """The writes without a review, oldest first, bounded in memory."""
+
+    def __init__(
+        self, *, image_bytes: int, total_bytes: int, noticed: Callable[[Change], None] = lambda change: None
+    ) -> None:
+        """`noticed` is told each change once both of its texts are known and differ."""
+        self._image_bytes = image_bytes
+        self._total_bytes = total_bytes
+        self._noticed = noticed
+        self._ids = itertools.count(1)
+        self._changes: list[Change] = []
+        self._reviewed: set[tuple[int, str]] = set()
+
+    def __iter__(self) -> Iterator[Change]:
+        return (change for change in tuple(self._changes) if change.after is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @property
+    def image_bytes(self) -> int:
+        """The size above which a file is only noted."""
+        return self._image_bytes
+
+    def reviewed(self, client: Client, path: str) -> None:
+        """The client's proposal for `path` was answered or closed: its next write of that file is not news."""
+        self._reviewed.add((client.id, path))
+
+    def begin(self, client: Client, path: str, before: Image) -> None:
+        """The client is about to write `path`, which is `before` now."""
+        # Two writes in a row: what the second finds is what the first has left.
+        for change in self._open(client.id):
+            if change.path == path:
+                self._complete(change, before)
+        if (client.id, path) in self._reviewed:
+            self._reviewed.discard((client.id, path))
+            return
+        self._changes.append(Change(next(self._ids), client.id, client.agent, path, before))
+        del self._changes[:-CHANGES_KEPT]
+        self._bound()
+
+    def pending(self, client_id: int) -> tuple[str, ...]:
+        """The files that a client may have written since it was last asked; `end` wants them read."""
+        return tuple(dict.fromkeys(change.path for change in self._open(client_id)))
+
+    def end(self, client_id: int, path: str, after: Image) -> None:
+        """A client's write of `path` is over; it has left `after`."""
+        for change in self._open(client_id):
+            if change.path == path:
+                self._complete(change, after)
+
+    def prompted(self, client: Client) -> None:
+        """The client has a new prompt: what was reviewed before it says nothing about what comes."""
+        self._forget_reviewed(client.id)
+
+    def departed(self, client_id: int) -> None:
+        """A client is gone, and what it may have been writing was read."""
+        self._forget_reviewed(client_id)
+
+    def _forget_reviewed(self, client_id: int) -> None:
+        self._reviewed = {(id, path) for id, path in self._reviewed if id != client_id}
+
+    def _open(self, client_id: int) -> list[Change]:
+        return [change for change in self._changes if change.after is None and change.client_id == client_id]
+
+    def _complete(self, change: Change, after: Image) -> None:
+        if after == change.before:
+            self._changes.remove(change)  # asked, but not written: the person said no in the terminal
+            return
+        change.after = after
+        self._bound()
+        self._noticed(change)
+
+    def _bound(self) -> None:
+        total = 0
+        forgotten = "forgotten: the texts of later changes needed the memory"
+        for change in reversed(self._changes):
+            total += change.before.size + (change.after.size if change.after else 0)
+            if total > self._total_bytes and change is not self._changes[-1]:
+                change.before = Image(change.before.exists, None, forgotten)
+                if change.after is not None:
+                    change.after = Image(change.after.exists, None, forgotten)

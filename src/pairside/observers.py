@@ -1,0 +1,614 @@
+"""Owns the Unix socket through which whoever is not an agent watches and decides: the command line, a terminal UI.
+
+JSON-RPC 2.0, one message a line. An observer is never a client: nothing here is counted, and nothing here can be
+seen by an agent. An agent's own shell may look, but not decide; see `Guard`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+import pairside
+from pairside import hunks, jsonrpc
+from pairside.bridge import Bridge
+from pairside.changes import Change, Image
+from pairside.editor import Diagnostic, EditorError, Operated, Position, Range, Severity, Spot
+from pairside.journal import Event, masked
+from pairside.jsonrpc import Raw, RpcError
+from pairside.mentions import Mention
+from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
+from pairside.reviews import NotPending, Review, Undecidable
+from pairside.text import decode_file, printable
+
+log = logging.getLogger(__name__)
+
+LINE_BYTES = 64 * 1024 * 1024
+UNSENT_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 1.0
+OBSERVERS = 64
+
+NOT_PENDING = -32001
+REFUSED = -32002
+UNSUITABLE = -32003
+
+_MARKS = ("CLAUDECODE", "GEMINI_CLI", "OPENCODE")
+"""Variables that agents set in the shells they start."""
+
+
+class Lines:
+    """A `Channel` of JSON texts, one a line, over a stream socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.ending: Disconnect | None = None
+        self.last_received = time.monotonic()
+
+    async def receive(self) -> bytes:
+        """The next line. Raises `Gone` at the end, and when a line is too long."""
+        if self.ending is not None:
+            raise Gone(self.ending)
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            self.ending = self.ending or Disconnect(Reason.VIOLATION, None, "a line is too long")
+        except OSError:
+            self.ending = self.ending or Disconnect(Reason.LOST)
+        else:
+            if line.endswith(b"\n") and self.ending is None:
+                self.last_received = time.monotonic()
+                return line
+            self.ending = self.ending or Disconnect(Reason.CLOSED if not line else Reason.LOST)
+        raise Gone(self.ending)
+
+    async def send(self, text: str) -> None:
+        """Queue one line. Raises `Gone`, also when the observer leaves too much unread."""
+        if self.ending is not None:
+            raise Gone(self.ending)
+        waiting = self._writer.transport.get_write_buffer_size()
+        if waiting > UNSENT_BYTES:
+            self.end(Disconnect(Reason.UNRESPONSIVE, None, "takes nothing"))
+            raise Gone(Disconnect(Reason.UNRESPONSIVE, None, "takes nothing"))
+        self._writer.write(text.encode() + b"\n")
+
+    def end(self, why: Disconnect) -> None:
+        """Close."""
+        if self.ending is None:
+            self.ending = why
+            self._reader.feed_eof()
+
+
+class Guard:
+    """Tells whether the process at the other end of a socket runs on behalf of a connected agent.
+
+    An agent must not accept its own proposal. This is a guard against the ordinary case, an agent that runs
+    `pairside accept` in its shell, and not a sandbox: a process that hides where it comes from gets past it.
+    """
+
+    def __init__(self, bridge: Bridge, pid: int | None) -> None:
+        self._bridge = bridge
+        self._pid = pid
+        self.declared = ""
+        """The mark that the caller itself reports from its environment."""
+
+    def check(self) -> None:
+        """Raises `RpcError` if the caller is an agent's."""
+        mark = self.declared or self._mark()
+        if mark:
+            raise RpcError(
+                REFUSED, f"this is an agent's own shell ({mark} is set): only the person may do that"
+            )
+        agents = {client.pid: client for client in self._bridge.clients if client.pid is not None}
+        if self._pid is None or not agents:
+            return
+        for pid in ancestors(self._pid):
+            if pid in agents:
+                name = agents[pid].agent or "an agent"
+                raise RpcError(REFUSED, f"this runs inside {name} (pid {pid}): only the person may do that")
+
+    def _mark(self) -> str:
+        if self._pid is None:
+            return ""
+        try:
+            with open(f"/proc/{self._pid}/environ", "rb") as file:
+                names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+        except OSError:
+            return ""
+        return next((mark for mark in _MARKS if mark.encode() in names), "")
+
+
+def ancestors(pid: int) -> list[int]:
+    """A process and those it descends from, nearest first, as far as the system tells."""
+    line: list[int] = []
+    while pid > 1 and pid not in line and len(line) < 100:
+        line.append(pid)
+        pid = _parent(pid)
+    return line
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in parentheses may hold anything, parentheses among it.
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """The process at the other end of a Unix socket; None where the system does not tell."""
+    try:
+        if sys.platform.startswith("linux"):
+            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[
+                0
+            ]
+        else:
+            local, peer_pid_option = 0, 2  # SOL_LOCAL and LOCAL_PEERPID of macOS
+            pid = struct.unpack("i", connection.getsockopt(local, peer_pid_option, 4))[0]
+    except (OSError, struct.error):
+        return None
+    return pid if pid > 0 else None
+
+
+class Server:
+    """Listens on a Unix socket and answers observers."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        *,
+        path: str,
+        port: int,
+        lock_file: str,
+        stop: Callable[[str], None],
+        operated: Operated | None = None,
+        notices: Callable[[], list[str]] = list,
+    ) -> None:
+        """`stop` ends the server; `operated` is the editor if it can be operated from here; `notices` says what the person should know about discovery."""
+        self.bridge = bridge
+        self.path = path
+        self.port = port
+        self.lock_file = lock_file
+        self.stop = stop
+        self.operated = operated
+        self.notices = notices
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self) -> None:
+        """Bind and listen; the socket is for our user alone.
+
+        Raises:
+            OSError: The socket cannot be made.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            previous = os.umask(0o177)
+            try:
+                sock.bind(self.path)
+            finally:
+                os.umask(previous)
+            self._listener = await asyncio.start_unix_server(self._met, sock=sock, limit=LINE_BYTES)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening, end every conversation and remove the socket."""
+        if self._listener is not None:
+            self._listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * LINGER_SECONDS)
+
+    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        channel = Lines(reader, writer)
+        try:
+            if len(self._tasks) <= OBSERVERS:
+                await Observer(self, channel, peer_pid(writer.get_extra_info("socket"))).run()
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            log.exception("an observer failed")
+        finally:
+            channel.end(Disconnect(Reason.SHUTDOWN))
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
+                await asyncio.wait_for(writer.wait_closed(), LINGER_SECONDS)
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+
+class _Id(msgspec.Struct):
+    id: int
+
+
+class _Accept(msgspec.Struct):
+    id: int
+    hunks: list[int] | None = None
+    text: str | None = None
+
+
+class _Select(msgspec.Struct):
+    path: str
+    start: tuple[int, int] | None = None
+    end: tuple[int, int] | None = None
+    keep: bool = False
+
+
+class _Mention(msgspec.Struct):
+    path: str
+    first: int | None = None
+    last: int | None = None
+
+
+class _Open(msgspec.Struct):
+    path: str
+    line: int | None = None
+
+
+class _Found(msgspec.Struct):
+    message: str
+    severity: Severity
+    start: tuple[int, int]
+    end: tuple[int, int]
+    source: str | None = None
+    code: str | None = None
+
+
+class _Import(msgspec.Struct):
+    source: str
+    files: dict[str, list[_Found]]
+
+
+class _Changes(msgspec.Struct):
+    patch: bool = False
+
+
+class _Log(msgspec.Struct):
+    wire: bool = False
+    contents: bool = False
+
+
+class _Hello(msgspec.Struct):
+    mark: str = ""
+
+
+class Observer:
+    """One observer's conversation: the methods are named after what they do."""
+
+    def __init__(self, server: Server, channel: Lines, pid: int | None) -> None:
+        self._server = server
+        self._bridge = server.bridge
+        self._guard = Guard(server.bridge, pid)
+        self._peer = Peer(channel, self)
+        self._methods: Mapping[str, Callable[[Raw], Any]] = {
+            "hello": self._hello,
+            "status": self._status,
+            "reviews": self._reviews,
+            "review/show": self._show,
+            "review/accept": self._accept,
+            "review/reject": self._reject,
+            "select": self._select,
+            "select/clear": self._clear,
+            "mention": self._mention,
+            "open": self._open,
+            "diagnostics/import": self._import,
+            "changes": self._changes,
+            "log": self._log,
+            "follow": self._follow,
+            "stop": self._stop,
+        }
+
+    async def run(self) -> None:
+        """Answer until the observer leaves."""
+        await self._peer.run()
+
+    async def requested(self, method: str, params: Raw) -> Any:
+        """The result of a request."""
+        function = self._methods.get(method)
+        if function is None:
+            raise RpcError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:100]}")
+        try:
+            return await function(params)
+        except NotPending as error:
+            verdict = error.verdict
+            data = {"id": error.id, **({"outcome": verdict.outcome, "by": verdict.by} if verdict else {})}
+            raise RpcError(NOT_PENDING, str(error), data) from None
+        except (Undecidable, EditorError) as error:
+            raise RpcError(UNSUITABLE, str(error)) from None
+
+    def notified(self, method: str, params: Raw) -> None:
+        """Observers tell nothing."""
+
+    async def _hello(self, params: Raw) -> dict[str, Any]:
+        self._guard.declared = printable(params.to(_Hello).mark)[:100]
+        return {
+            "version": pairside.__version__,
+            "pid": os.getpid(),
+            "port": self._server.port,
+            "editor": self._bridge.editor.name,
+            "folders": list(self._bridge.folders.value),
+        }
+
+    async def _status(self, params: Raw) -> dict[str, Any]:
+        return status(self._server)
+
+    async def _reviews(self, params: Raw) -> list[dict[str, Any]]:
+        return [await _summary(self._bridge, review) for review in self._bridge.reviews]
+
+    async def _show(self, params: Raw) -> dict[str, Any]:
+        review = self._bridge.reviews.get(params.to(_Id).id)
+        found = await review.hunks() if review.divisible else ()
+        return {
+            **await _summary(self._bridge, review),
+            "original": review.original.text,
+            "original_exists": review.original.exists,
+            "divisible": review.divisible,
+            "proposed": review.proposed,
+            "hunks": [
+                {
+                    "number": hunk.number,
+                    "old_start": hunk.old_start,
+                    "old": hunk.old,
+                    "new_start": hunk.new_start,
+                    "new": hunk.new,
+                }
+                for hunk in found
+            ],
+            "patch": hunks.patch(
+                self._relative(review.path),
+                review.original.text if review.original.exists else None,
+                review.proposed,
+                found,
+            ),
+        }
+
+    async def _accept(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Accept)
+        self._guard.check()
+        review = self._bridge.reviews.get(asked.id)
+        verdict = await self._bridge.reviews.accept(
+            asked.id, by="the command line", numbers=asked.hunks, text=asked.text
+        )
+        return {"id": asked.id, "path": review.path, "agent": review.client.agent, "outcome": verdict.outcome}
+
+    async def _reject(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Id)
+        self._guard.check()
+        review = self._bridge.reviews.get(asked.id)
+        self._bridge.reviews.reject(asked.id, by="the command line")
+        return {"id": asked.id, "path": review.path, "agent": review.client.agent, "outcome": "rejected"}
+
+    async def _select(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Select)
+        self._guard.check()
+        range = None
+        if asked.start is not None and asked.end is not None:
+            range = Range(Position(*asked.start), Position(*asked.end))
+        selection = self._operated("select").select(asked.path, range, keep=asked.keep)
+        start, end = selection.range.start, selection.range.end
+        return {
+            "path": selection.path,
+            "start": [start.line, start.character],
+            "end": [end.line, end.character],
+            "characters": len(selection.text),
+            "keep": asked.keep,
+        }
+
+    async def _clear(self, params: Raw) -> dict[str, Any]:
+        self._guard.check()
+        self._operated("select").clear()
+        return {}
+
+    async def _mention(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Mention)
+        self._guard.check()
+        client = await self._bridge.mention(Mention(asked.path, asked.first, asked.last))
+        seconds = self._bridge.limits.mention_seconds
+        if client is None:
+            return {"delivered": False, "waits_seconds": seconds}
+        return {"delivered": True, "client_id": client.id, "agent": client.agent, "pid": client.pid}
+
+    async def _open(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Open)
+        self._guard.check()
+        spot = None if asked.line is None else Range(Position(asked.line, 0), Position(asked.line, 0))
+        await self._bridge.editor.open(Spot(asked.path, spot))
+        return {"path": asked.path}
+
+    async def _import(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Import)
+        self._guard.check()
+        found = {
+            path: tuple(
+                Diagnostic(
+                    one.message,
+                    one.severity,
+                    Range(Position(*one.start), Position(*one.end)),
+                    one.source,
+                    one.code,
+                )
+                for one in diagnostics
+            )
+            for path, diagnostics in asked.files.items()
+        }
+        self._operated("diagnostics import").import_diagnostics(asked.source, found)
+        return {"source": asked.source, "files": len(found), "diagnostics": sum(map(len, found.values()))}
+
+    async def _changes(self, params: Raw) -> list[dict[str, Any]]:
+        asked = params.to(_Changes)
+        return [await self._change(change, asked.patch) for change in self._bridge.changes]
+
+    async def _change(self, change: Change, with_patch: bool) -> dict[str, Any]:
+        assert change.after is not None
+        before, after = _text(change.before), _text(change.after)
+        note = change.before.note or change.after.note
+        if not note and (before is None or after is None):
+            note = "binary"
+        told: dict[str, Any] = {
+            "id": change.id,
+            "client_id": change.client_id,
+            "agent": change.agent,
+            "path": change.path,
+            "at": change.at,
+            "kind": "new" if not change.before.exists else "modified" if change.after.exists else "deleted",
+            "reviewed": False,
+            "note": note,
+            "added": None,
+            "removed": None,
+        }
+        if before is not None and after is not None and not note:
+            found = await hunks.compare(before, after)
+            told["added"], told["removed"] = hunks.count(found)
+            if with_patch:
+                told["patch"] = hunks.patch(
+                    self._relative(change.path),
+                    before if change.before.exists else None,
+                    after if change.after.exists else None,
+                    found,
+                )
+        return told
+
+    async def _log(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Log)
+        told: dict[str, Any] = {"events": [_event(event) for event in self._bridge.journal.events]}
+        if asked.wire:
+            if asked.contents:
+                self._guard.check()
+            told["frames"] = [
+                {
+                    "at": frame.at,
+                    "client_id": frame.client_id,
+                    "direction": frame.direction,
+                    "length": frame.length,
+                    **({"contents": masked(frame.contents)} if asked.contents else {}),
+                }
+                for frame in self._bridge.journal.frames
+            ]
+        return told
+
+    async def _follow(self, params: Raw) -> None:
+        """Tell every event from now on, until the observer leaves. An observer that lags misses the oldest."""
+        waiting: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
+
+        def take(event: Event) -> None:
+            if waiting.full():
+                waiting.get_nowait()
+            waiting.put_nowait(event)
+
+        with self._bridge.journal.follow(take):
+            await self._peer.notify("following", {})
+            while True:
+                await self._peer.notify("event", _event(await waiting.get()))
+
+    async def _stop(self, params: Raw) -> dict[str, Any]:
+        self._guard.check()
+        self._server.stop("the command line")
+        return {"pid": os.getpid()}
+
+    def _operated(self, what: str) -> Operated:
+        if self._server.operated is None:
+            raise EditorError(f"{what} is done in {self._bridge.editor.name} itself")
+        return self._server.operated
+
+    def _relative(self, path: str) -> str:
+        root = self._bridge.folders.value[0] if self._bridge.folders.value else "/"
+        return os.path.relpath(path, root) if self._bridge.inside(path) else path.lstrip("/")
+
+
+def status(server: Server) -> dict[str, Any]:
+    """What there is to know about a server, every figure derived from its one source at this moment."""
+    bridge = server.bridge
+    clients = bridge.clients
+    return {
+        "running": True,
+        "pid": os.getpid(),
+        "port": server.port,
+        "version": pairside.__version__,
+        "editor": bridge.editor.name,
+        "workspace_folders": list(bridge.folders.value),
+        "lock_file": server.lock_file,
+        "connects": clients.arrivals,
+        "disconnects": clients.departures_told,
+        "client_count": len(clients),
+        "clients": [
+            {
+                "id": client.id,
+                "agent": client.agent,
+                "version": client.version,
+                "pid": client.pid,
+                "connected_at": client.connected_at,
+                "last_received_at": wall_clock(client.peer.channel.last_received),
+                "calls_in_flight": client.peer.calls_in_flight,
+                "open_reviews": len(bridge.reviews.of(client)),
+            }
+            for client in clients
+        ],
+        "pending_reviews": len(bridge.reviews),
+        "unreviewed_changes": len(bridge.changes),
+        "departures": [
+            {
+                "client_id": departure.client_id,
+                "agent": departure.agent,
+                "reason": departure.why.reason,
+                "code": departure.why.code,
+                "detail": printable(departure.why.detail),
+                "at": departure.at,
+            }
+            for departure in clients.departures
+        ],
+        "notices": server.notices(),
+    }
+
+
+async def _summary(bridge: Bridge, review: Review) -> dict[str, Any]:
+    added, removed = hunks.count(await review.hunks()) if review.divisible else (None, None)
+    return {
+        "id": review.id,
+        "client_id": review.client.id,
+        "agent": review.client.agent,
+        "pid": review.client.pid,
+        "path": review.path,
+        "new_file": not review.original.exists,
+        "outside_workspace": not bridge.inside(review.path),
+        "changed_on_disk": await asyncio.to_thread(review.changed_on_disk),
+        "added": added,
+        "removed": removed,
+        "opened_at": review.opened_at,
+    }
+
+
+def _text(image: Image) -> str | None:
+    if image.data is None:
+        return None if image.exists else ""
+    return decode_file(image.data)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "number": event.number,
+        "at": event.at,
+        "kind": event.kind,
+        "client_id": event.client_id,
+        **event.facts,
+    }

@@ -1,0 +1,266 @@
+"""Owns the proposals that await a verdict. `Reviews.open` is the only door of the only table of them.
+
+A review is pending exactly while the task that opened it is inside `open`. The first decision wins; whoever
+comes later is told who decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from pairside import hunks
+from pairside.clients import Client
+from pairside.hunks import Hunk
+from pairside.text import decode_file
+
+log = logging.getLogger(__name__)
+
+DECIDED_KEPT = 100
+ORIGINAL_BYTES = 64 * 1024 * 1024
+
+
+class Outcome(StrEnum):
+    """How a review ended."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    """The agent closed it: the question was answered in its terminal, or the agent left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, and who made it (shown to whoever comes later)."""
+
+    outcome: Outcome
+    by: str
+    text: str | None = None
+    """The accepted text."""
+
+
+class NotPending(Exception):
+    """No such review is pending; `verdict` tells how it ended where that is still known."""
+
+    def __init__(self, id: int, verdict: Verdict | None) -> None:
+        self.id = id
+        self.verdict = verdict
+        if verdict is None:
+            super().__init__(f"there is no review {id}")
+        else:
+            super().__init__(f"review {id} was {verdict.outcome} by {verdict.by}")
+
+
+class Undecidable(Exception):
+    """The decision does not fit the review; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The file as it was when the proposal came."""
+
+    exists: bool
+    text: str | None
+    """LF text with a byte order mark as U+FEFF; None if there is no file, or none that is text."""
+
+    @classmethod
+    def read(cls, path: str) -> Original:
+        """Read the file; one that cannot be read counts as existing without text."""
+        try:
+            with open(path, "rb") as file:
+                data = file.read(ORIGINAL_BYTES + 1)
+        except FileNotFoundError:
+            return cls(False, None)
+        except OSError:
+            return cls(os.path.lexists(path), None)
+        return cls(True, decode_file(data) if len(data) <= ORIGINAL_BYTES else None)
+
+
+@dataclass(eq=False, slots=True)
+class Review:
+    """A proposal for one file that awaits a verdict."""
+
+    id: int
+    """Counts up over all reviews of this server and is never used again."""
+    client: Client
+    path: str
+    name: str
+    """What the agent calls it; opaque."""
+    original: Original
+    proposed: str
+    opened_at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+    _verdict: asyncio.Future[Verdict] | None = None
+    _hunks: tuple[Hunk, ...] | None = None
+
+    @property
+    def text_before(self) -> str:
+        """What the hunks start from: the original text, empty where there is none."""
+        return self.original.text or ""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether single hunks can be accepted: the file is new or is text."""
+        return self.original.text is not None or not self.original.exists
+
+    async def hunks(self) -> tuple[Hunk, ...]:
+        """The hunks from the original to the proposal."""
+        if self._hunks is None:
+            self._hunks = await hunks.compare(self.text_before, self.proposed)
+        return self._hunks
+
+    def changed_on_disk(self) -> bool:
+        """Whether the file is no longer as it was when the proposal came: the agent will refuse to write it."""
+        return Original.read(self.path) != self.original
+
+    async def verdict(self) -> Verdict:
+        """Wait for the decision."""
+        assert self._verdict is not None
+        return await asyncio.shield(self._verdict)
+
+
+class Listener(Protocol):
+    """Is told of reviews."""
+
+    def opened(self, review: Review) -> None:
+        """A review is pending."""
+
+    def closed(self, review: Review, verdict: Verdict) -> None:
+        """A review is no longer pending. Told exactly once for each, after it was removed."""
+
+
+class Reviews:
+    """The reviews that are pending now, in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, Review] = {}
+        self._decided: deque[tuple[int, Verdict]] = deque(maxlen=DECIDED_KEPT)
+        self._ids = itertools.count(1)
+        self._listeners: list[Listener] = []
+
+    def __iter__(self) -> Iterator[Review]:
+        return iter(tuple(self._pending.values()))
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @contextmanager
+    def listen(self, listener: Listener) -> Iterator[None]:
+        """Tell `listener` of reviews while the block runs. One that raises is logged; all others are told."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    @contextmanager
+    def open(
+        self, client: Client, *, path: str, name: str, original: Original, proposed: str
+    ) -> Iterator[Review]:
+        """A review, pending for as long as the block runs. Leaving it undecided withdraws it."""
+        review = Review(next(self._ids), client, path, name, original, proposed)
+        review._verdict = asyncio.get_running_loop().create_future()
+        self._pending[review.id] = review
+        try:
+            self._tell("opened", review)
+            yield review
+        finally:
+            del self._pending[review.id]
+            if not review._verdict.done():
+                review._verdict.set_result(Verdict(Outcome.WITHDRAWN, _departed(client)))
+            verdict = review._verdict.result()
+            # The text may be large, and whoever comes later only needs to know who decided and how.
+            self._decided.append((review.id, Verdict(verdict.outcome, verdict.by)))
+            self._tell("closed", review, verdict)
+
+    def of(self, client: Client) -> tuple[Review, ...]:
+        """The pending reviews of one client."""
+        return tuple(review for review in self if review.client is client)
+
+    def get(self, id: int) -> Review:
+        """A pending review that nobody has decided yet.
+
+        Raises:
+            NotPending: There is none of this id; it says how it ended where that is known.
+        """
+        review = self._pending.get(id)
+        if review is None:
+            raise NotPending(id, next((verdict for known, verdict in self._decided if known == id), None))
+        assert review._verdict is not None
+        if review._verdict.done():
+            raise NotPending(id, review._verdict.result())
+        return review
+
+    def decide(self, id: int, verdict: Verdict) -> None:
+        """Decide a review.
+
+        Raises:
+            NotPending: Somebody was first, or there is no such review.
+        """
+        review = self.get(id)
+        assert review._verdict is not None
+        review._verdict.set_result(verdict)
+
+    async def accept(
+        self, id: int, *, by: str, numbers: Collection[int] | None = None, text: str | None = None
+    ) -> Verdict:
+        """Accept a proposal whole, some of its hunks, or a text in its place.
+
+        A text equal to the original is a rejection, since that is what the agent takes it for.
+
+        Raises:
+            NotPending: Somebody was first, or there is no such review.
+            Undecidable: There are no such hunks.
+        """
+        review = self.get(id)
+        if text is None:
+            text = review.proposed if numbers is None else await self._chosen(review, numbers)
+        unchanged = review.original.exists and text == review.original.text and text != review.proposed
+        verdict = Verdict(Outcome.REJECTED, by) if unchanged else Verdict(Outcome.ACCEPTED, by, text)
+        self.decide(id, verdict)
+        return verdict
+
+    def reject(self, id: int, *, by: str) -> None:
+        """Reject a proposal.
+
+        Raises:
+            NotPending: Somebody was first, or there is no such review.
+        """
+        self.decide(id, Verdict(Outcome.REJECTED, by))
+
+    async def _chosen(self, review: Review, numbers: Collection[int]) -> str:
+        if not review.divisible:
+            raise Undecidable(
+                f"{review.path} is not text: its proposal can only be accepted or rejected whole"
+            )
+        all_hunks = await review.hunks()
+        unknown = sorted(set(numbers) - {hunk.number for hunk in all_hunks})
+        if unknown:
+            raise Undecidable(
+                f"review {review.id} has hunks 1 to {len(all_hunks)}, not {', '.join(map(str, unknown))}"
+                if all_hunks
+                else f"review {review.id} has no hunks"
+            )
+        if len(set(numbers)) == len(all_hunks):
+            return review.proposed
+        return hunks.apply(review.text_before, all_hunks, set(numbers))
+
+    def _tell(self, event: str, *subject: object) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                getattr(listener, event)(*subject)
+            except Exception:
+                log.exception("a listener failed on review %s", event)
+
+
+def _departed(client: Client) -> str:
+    return "the agent, which left" if client.ending is not None else "the agent"

@@ -1,0 +1,226 @@
+"""Owns our own directory: the observers' sockets, and the port and token that a restarted server takes over.
+
+It is `$XDG_STATE_HOME/pairside/run` (or `~/.local/state/pairside/run`), which outlives a login and is the same in
+every shell. Everything here is cheap to import, because commands bound to a key use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+SOCKET_PATH_BYTES = 100
+"""What a Unix socket's path may take on every system (108 on Linux, 104 on macOS)."""
+FRESH_SECONDS = 30.0
+"""A record older than this is not taken over: its clients have given up."""
+TOUCH_SECONDS = 5.0
+RECORD_BYTES = 64 * 1024
+
+
+class RuntimeDirectoryError(Exception):
+    """The directory cannot be trusted or used; the message says why and what to do."""
+
+
+def directory(environment: Mapping[str, str]) -> str:
+    """The directory, created if need be, ours alone.
+
+    Raises:
+        RuntimeDirectoryError: It belongs to somebody else, is a symbolic link, or cannot be made.
+    """
+    home = environment.get("HOME") or os.path.expanduser("~")
+    state = environment.get("XDG_STATE_HOME") or ""
+    if not os.path.isabs(state):  # the specification wants a relative one ignored
+        state = os.path.join(home, ".local", "state")
+    path = os.path.join(state, "pairside", "run")
+    if len(os.fsencode(os.path.join(path, "65535.sock"))) > SOCKET_PATH_BYTES:
+        path = f"/tmp/pairside-{os.getuid()}"
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.lstat(path)
+    except OSError as error:
+        raise RuntimeDirectoryError(
+            f"cannot make {path}: {error.strerror}. Set XDG_STATE_HOME to a directory that is yours."
+        ) from None
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise RuntimeDirectoryError(f"{path} is not a directory of yours. Remove it, or set XDG_STATE_HOME.")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+    return path
+
+
+class Record:
+    """What a running server leaves for its successor: port, token, folders and pid."""
+
+    __slots__ = ("folders", "path", "pid", "port", "token", "touched_at")
+
+    def __init__(
+        self, path: str, port: int, token: str, folders: tuple[str, ...], pid: int, touched_at: float
+    ) -> None:
+        self.path = path
+        self.port = port
+        self.token = token
+        self.folders = folders
+        self.pid = pid
+        self.touched_at = touched_at
+
+
+def socket_path(folder: str, port: int) -> str:
+    """Where the observers of the server on `port` connect."""
+    return os.path.join(folder, f"{port}.sock")
+
+
+def record_path(folder: str, port: int) -> str:
+    """Where the server on `port` leaves its record."""
+    return os.path.join(folder, f"{port}.json")
+
+
+def write_record(folder: str, port: int, token: str, folders: tuple[str, ...]) -> None:
+    """Leave a record, whole or not at all, readable by us alone."""
+    path = record_path(folder, port)
+    temporary = f"{path}.{os.getpid()}"
+    facts = {"port": port, "token": token, "folders": list(folders), "pid": os.getpid()}
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(temporary, flags, 0o600), "wb") as file:
+        file.write(os.fsencode(json.dumps(facts, ensure_ascii=False)))
+    os.rename(temporary, path)
+
+
+def touch_record(folder: str, port: int) -> None:
+    """Say that the server is alive, for the sake of one that may have to follow it."""
+    with contextlib.suppress(OSError):
+        os.utime(record_path(folder, port))
+
+
+def read_record(path: str) -> Record | None:
+    """A record that may be believed: a regular file of ours that nobody else can read or write."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+            return None
+        try:
+            facts = json.loads(os.fsdecode(file.read(RECORD_BYTES)))
+            port, token, pid = facts["port"], facts["token"], facts["pid"]
+            folders = tuple(facts["folders"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+    if type(port) is not int or type(pid) is not int or not isinstance(token, str) or len(token) < 32:
+        return None
+    if os.path.basename(path) != f"{port}.json":
+        return None
+    return Record(path, port, token, folders, pid, status.st_mtime)
+
+
+def records(folder: str) -> Iterator[Record]:
+    """Every record that may be believed."""
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".json"):
+            record = read_record(os.path.join(folder, name))
+            if record is not None:
+                yield record
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this id runs, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def adoptable(folder: str, folders: tuple[str, ...]) -> list[Record]:
+    """The records of servers for the same folders that died a moment ago, the latest first.
+
+    Whether a port and token may really be taken over is decided by whether the port binds.
+    """
+    now = time.time()
+    fresh = [
+        record
+        for record in records(folder)
+        if set(record.folders) == set(folders)
+        and not is_alive(record.pid)
+        and -1 < now - record.touched_at < FRESH_SECONDS
+    ]
+    return sorted(fresh, key=lambda record: record.touched_at, reverse=True)
+
+
+def try_start_lock(folder: str) -> int | None:
+    """Take the lock under which servers start, as a descriptor to close; None while somebody else holds it."""
+    descriptor = os.open(
+        os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextlib.contextmanager
+def holding_port(port: int) -> Iterator[bool]:
+    """Whether nobody listens on a port; if so nobody else can while the block runs."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+            sock.listen(1)  # bound alone, two sockets could share the address
+        except (OSError, OverflowError):
+            yield False
+        else:
+            yield True
+
+
+def sweep(folder: str, forget: Callable[[Record], None]) -> None:
+    """Remove what dead servers left and nobody may take over any more; call it under the start lock.
+
+    `forget` is told each such record while its port is held, so that nobody else can be writing there.
+    """
+    now = time.time()
+    for record in list(records(folder)):
+        if is_alive(record.pid) or now - record.touched_at < FRESH_SECONDS:
+            continue
+        with holding_port(record.port) as free:
+            if free:
+                forget(record)
+                for path in (record.path, socket_path(folder, record.port)):
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)
+
+
+def connect(path: str, seconds: float) -> socket.socket | None:
+    """A connection to a server's socket; None if it is dead, in which case the socket is removed.
+
+    Raises:
+        OSError: The server is there and does not answer.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(seconds)
+    try:
+        connection.connect(path)
+    except OSError as error:
+        connection.close()
+        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            return None
+        raise
+    return connection
+
+
+def sockets(folder: str) -> list[str]:
+    """The paths of all sockets, dead ones among them."""
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".sock")]

@@ -1,0 +1,121 @@
+"""Owns positions, file URIs, the decoding of files and what may reach a terminal.
+
+Inside pairside a position is a 0-based line and a 0-based UTF-16 column, as in the Language Server
+Protocol. This module alone converts to and from anything else.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from urllib.parse import quote, unquote
+
+_ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def utf16_length(text: str) -> int:
+    """The length of `text` in UTF-16 code units: a character outside the Basic Multilingual Plane counts 2."""
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(1 for character in text if character > "\uffff")
+
+
+def from_utf16(text: str, column: int) -> int:
+    """The index into `text` of UTF-16 column `column`, clamped to the text; inside a pair it is the pair's start."""
+    if column <= 0:
+        return 0
+    if text.isascii():
+        return min(column, len(text))
+    units = 0
+    for index, character in enumerate(text):
+        units += 2 if character > "\uffff" else 1
+        if units > column:
+            return index
+    return len(text)
+
+
+def file_uri(path: str) -> str:
+    """The `file://` URI of an absolute path, percent-encoded (RFC 8089)."""
+    return "file://" + quote(os.fsencode(path))
+
+
+def raw_file_uri(path: str) -> str:
+    """`file://` before the path as it is. Claude Code understands this form alone in diagnostics."""
+    return "file://" + path
+
+
+def path_of(uri: str) -> str | None:
+    """The absolute path that a `file://` URI or a plain absolute path names; None for anything else.
+
+    Claude Code does not percent-encode, other clients do. So a name that exists as it stands is taken as
+    it stands, and percent-decoded only otherwise.
+    """
+    raw = uri
+    if uri[:7].lower() == "file://":
+        raw = uri[7:]
+        if raw.startswith("localhost/"):
+            raw = raw[len("localhost") :]
+    if not raw.startswith("/") or "\0" in raw:
+        return None
+    if "%" in raw and raw is not uri and not os.path.lexists(raw):
+        decoded = unquote(raw)
+        if "\0" not in decoded:
+            return decoded
+    return raw
+
+
+def decode_file(data: bytes) -> str | None:
+    """The text of a file as agents see it: LF line ends, a byte order mark kept as U+FEFF; None if it is no text.
+
+    UTF-8 is assumed unless the file starts with a UTF-16 byte order mark.
+    """
+    try:
+        if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
+            decoded = "\ufeff" + data.decode("utf-16")
+        else:
+            decoded = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if "\0" in decoded:
+        return None
+    return decoded.replace("\r\n", "\n")
+
+
+def clean_unicode(text: str) -> str:
+    """`text` with every lone surrogate replaced by U+FFFD, so that it can be encoded as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def cut(text: str, limit: int) -> str:
+    """The longest start of `text` that takes at most `limit` bytes as UTF-8, cut between characters."""
+    if len(text) * 4 <= limit:
+        return text
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= limit else data[:limit].decode("utf-8", "ignore")
+
+
+def printable(text: str) -> str:
+    """`text` on one line without anything that a terminal would obey or hide.
+
+    Control characters, C1 codes, direction overrides and lone surrogates come out as visible escapes.
+    """
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def printable_line(text: str) -> str:
+    """Like `printable`, but a tab stays a tab: for a line of a file shown in a diff."""
+    return _UNPRINTABLE.sub(lambda match: "\t" if match[0] == "\t" else _escape(match), text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _ESCAPED.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

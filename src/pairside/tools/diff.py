@@ -1,0 +1,83 @@
+"""Owns the tools around proposals: show one and wait for the verdict, or take it away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from msgspec import Meta
+
+from pairside.bridge import Bridge
+from pairside.editor import EditorError
+from pairside.reviews import NotPending, Original, Outcome, Review, Verdict
+from pairside.tools import Call, Toolbox, ToolError
+
+toolbox = Toolbox()
+
+SAVED = "FILE_SAVED"
+REJECTED = "DIFF_REJECTED"
+CLOSED = "TAB_CLOSED"  # as an answer to openDiff this would mean "accepted"
+
+
+@toolbox.tool("openDiff", camel=False)
+async def open_diff(
+    call: Call,
+    *,
+    old_file_path: Annotated[str, Meta(description="Absolute path of the file as it is; it need not exist")],
+    new_file_path: Annotated[str, Meta(description="Absolute path of the file that would be written")],
+    new_file_contents: Annotated[str, Meta(description="The whole proposed text, with LF line ends")],
+    tab_name: Annotated[str, Meta(description="A name for the proposal, to close it by")],
+) -> list[str]:
+    """Show proposed contents beside a file and wait for the person's verdict.
+
+    The file is never written here: the agent writes it when it has read `FILE_SAVED` and the final text.
+    """
+    for path in (old_file_path, new_file_path):
+        if not path.startswith("/") or "\0" in path:
+            raise ToolError(f"not an absolute path: {path!r}")
+    bridge = call.bridge
+    original = await asyncio.to_thread(Original.read, old_file_path)
+    with bridge.reviews.open(
+        call.client, path=new_file_path, name=tab_name, original=original, proposed=new_file_contents
+    ) as review:
+        try:
+            await bridge.editor.show_review(review.id, review.path, tab_name, new_file_contents)
+        except EditorError as error:
+            raise ToolError(str(error)) from None
+        verdict = await review.verdict()
+        bridge.changes.reviewed(call.client, review.path)
+    if verdict.outcome is Outcome.ACCEPTED:
+        assert verdict.text is not None
+        return [SAVED, verdict.text]
+    return [REJECTED, tab_name]
+
+
+@toolbox.tool("close_tab", camel=False)
+async def close_tab(
+    call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]
+) -> str:
+    """Take away a proposal of the caller; one that is gone already is fine."""
+    for review in call.bridge.reviews.of(call.client):
+        if review.name == tab_name:
+            _withdraw(call.bridge, review)
+    return CLOSED
+
+
+@toolbox.tool("closeAllDiffTabs")
+async def close_all_diff_tabs(call: Call) -> str:
+    """Take away every proposal of the caller. Claude Code does so at each prompt."""
+    closed = [_withdraw(call.bridge, review) for review in call.bridge.reviews.of(call.client)]
+    call.bridge.prompted(call.client)
+    return f"CLOSED_{sum(closed)}_DIFF_TABS"
+
+
+def _withdraw(bridge: Bridge, review: Review) -> bool:
+    try:
+        bridge.reviews.decide(
+            review.id, Verdict(Outcome.WITHDRAWN, f"{review.client.agent or 'the agent'} itself")
+        )
+    except NotPending:
+        return False
+    # Told here and not when the waiting openDiff wakes: the agent's next call may come before that.
+    bridge.changes.reviewed(review.client, review.path)
+    return True
