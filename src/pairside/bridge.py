@@ -92,9 +92,7 @@ class Bridge:
     def select(self, selection: Selection | None) -> None:
         """The person selected something else, or nothing."""
         if selection is not None:
-            selection = replace(
-                selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes)
-            )
+            selection = replace(selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes))
             if selection.text:
                 self.latest_selection = selection
         self.selection.set(selection)
@@ -171,9 +169,7 @@ class Bridge:
     async def _read_leftovers(self, client_id: int) -> None:
         """Read the files that a client may have been writing when it left."""
         for path in self.changes.pending(client_id):
-            self.changes.end(
-                client_id, path, await asyncio.to_thread(Image.read, path, self.changes.image_bytes)
-            )
+            self.changes.end(client_id, path, await asyncio.to_thread(Image.read, path, self.changes.image_bytes))
         self.changes.departed(client_id)
 
 
@@ -187,9 +183,7 @@ class _ClientEvents:
         self._bridge.journal.note("connected", client.id)
 
     def introduced(self, client: Client) -> None:
-        self._bridge.journal.note(
-            "introduced", client.id, agent=client.agent, version=client.version, pid=client.pid
-        )
+        self._bridge.journal.note("introduced", client.id, agent=client.agent, version=client.version, pid=client.pid)
 
     def departed(self, departure: Departure) -> None:
         why = departure.why

@@ -91,8 +91,7 @@ def apply(old: str, hunks: Sequence[Hunk], chosen: Collection[int]) -> str:
     result += lines[position:]
     # A line without an end can only be the last of a text; where a hunk left one in the middle, end it.
     return "".join(
-        line if line.endswith("\n") or index == len(result) - 1 else line + "\n"
-        for index, line in enumerate(result)
+        line if line.endswith("\n") or index == len(result) - 1 else line + "\n" for index, line in enumerate(result)
     )
 
 
@@ -212,8 +211,7 @@ async def _spans(before: Sequence[str], after: Sequence[str]) -> list[_Span]:
 async def _git_spans(git: str, before: Sequence[str], after: Sequence[str]) -> list[_Span] | None:
     with tempfile.TemporaryDirectory(prefix="pairside-") as folder:
         for name, lines in (("old", before), ("new", after)):
-            with open(os.path.join(folder, name), "wb") as file:
-                file.write("".join(lines).encode("utf-8", "surrogatepass"))
+            await asyncio.to_thread(_write, os.path.join(folder, name), lines)
         arguments = [
             git, "-c", "core.fsmonitor=false", "-c", "core.attributesFile=/dev/null", "diff", "--no-index", "--text",
             "--no-ext-diff", "--no-textconv", "--no-color", "--diff-algorithm=histogram", "-U0", "old", "new",
@@ -237,6 +235,11 @@ async def _git_spans(git: str, before: Sequence[str], after: Sequence[str]) -> l
             new_first = new_start - 1 if new_count else new_start
             spans.append((old_first, old_first + old_count, new_first, new_first + new_count))
     return spans or None
+
+
+def _write(path: str, lines: Sequence[str]) -> None:
+    with open(path, "wb") as file:
+        file.write("".join(lines).encode("utf-8", "surrogatepass"))
 
 
 async def _difflib_spans(before: Sequence[str], after: Sequence[str]) -> list[_Span] | None:

@@ -240,9 +240,7 @@ def _checked(
     if version != "2.0":
         raise RpcError(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', id=known_id)
     if method is unset and (result is not unset or error is not unset):
-        return Response(
-            known_id, None if isinstance(result, msgspec.UnsetType) else result, _wire_error(error)
-        )
+        return Response(known_id, None if isinstance(result, msgspec.UnsetType) else result, _wire_error(error))
     if not isinstance(method, str):
         raise RpcError(INVALID_REQUEST, "Invalid Request: method must be a string", id=known_id)
     if id is not unset and known_id is None:

@@ -106,9 +106,7 @@ class Guard:
         """Raises `RpcError` if the caller is an agent's."""
         mark = self.declared or self._mark()
         if mark:
-            raise RpcError(
-                REFUSED, f"this is an agent's own shell ({mark} is set): only the person may do that"
-            )
+            raise RpcError(REFUSED, f"this is an agent's own shell ({mark} is set): only the person may do that")
         agents = {client.pid: client for client in self._bridge.clients if client.pid is not None}
         if self._pid is None or not agents:
             return
@@ -150,9 +148,7 @@ def peer_pid(connection: socket.socket) -> int | None:
     """The process at the other end of a Unix socket; None where the system does not tell."""
     try:
         if sys.platform.startswith("linux"):
-            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[
-                0
-            ]
+            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         else:
             local, peer_pid_option = 0, 2  # SOL_LOCAL and LOCAL_PEERPID of macOS
             pid = struct.unpack("i", connection.getsockopt(local, peer_pid_option, 4))[0]
@@ -175,7 +171,10 @@ class Server:
         operated: Operated | None = None,
         notices: Callable[[], list[str]] = list,
     ) -> None:
-        """`stop` ends the server; `operated` is the editor if it can be operated from here; `notices` says what the person should know about discovery."""
+        """`stop` ends the server; `operated` is the editor, if it can be operated from here.
+
+        `notices` says what the person should know about discovery.
+        """
         self.bridge = bridge
         self.path = path
         self.port = port

@@ -184,9 +184,7 @@ class Peer:
                     await self._handle(element, batch)
             await self._answer(None, batch)
         else:
-            refusal = RpcError(
-                jsonrpc.INVALID_REQUEST, "Invalid Request: this protocol version has no batches"
-            )
+            refusal = RpcError(jsonrpc.INVALID_REQUEST, "Invalid Request: this protocol version has no batches")
             await self._answer(jsonrpc.failure(None, refusal), None)
 
     async def _handle(self, message: jsonrpc.Message, batch: _Batch | None) -> None:

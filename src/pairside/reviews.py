@@ -163,9 +163,7 @@ class Reviews:
             self._listeners.remove(listener)
 
     @contextmanager
-    def open(
-        self, client: Client, *, path: str, name: str, original: Original, proposed: str
-    ) -> Iterator[Review]:
+    def open(self, client: Client, *, path: str, name: str, original: Original, proposed: str) -> Iterator[Review]:
         """A review, pending for as long as the block runs. Leaving it undecided withdraws it."""
         review = Review(next(self._ids), client, path, name, original, proposed)
         review._verdict = asyncio.get_running_loop().create_future()
@@ -239,9 +237,7 @@ class Reviews:
 
     async def _chosen(self, review: Review, numbers: Collection[int]) -> str:
         if not review.divisible:
-            raise Undecidable(
-                f"{review.path} is not text: its proposal can only be accepted or rejected whole"
-            )
+            raise Undecidable(f"{review.path} is not text: its proposal can only be accepted or rejected whole")
         all_hunks = await review.hunks()
         unknown = sorted(set(numbers) - {hunk.number for hunk in all_hunks})
         if unknown:

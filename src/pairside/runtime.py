@@ -60,9 +60,7 @@ class Record:
 
     __slots__ = ("folders", "path", "pid", "port", "token", "touched_at")
 
-    def __init__(
-        self, path: str, port: int, token: str, folders: tuple[str, ...], pid: int, touched_at: float
-    ) -> None:
+    def __init__(self, path: str, port: int, token: str, folders: tuple[str, ...], pid: int, touched_at: float) -> None:
         self.path = path
         self.port = port
         self.token = token

@@ -12,9 +12,7 @@ import re
 from urllib.parse import quote, unquote
 
 _ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def utf16_length(text: str) -> int:
@@ -74,7 +72,7 @@ def decode_file(data: bytes) -> str | None:
     UTF-8 is assumed unless the file starts with a UTF-16 byte order mark.
     """
     try:
-        if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             decoded = "\ufeff" + data.decode("utf-16")
         else:
             decoded = data.decode("utf-8")

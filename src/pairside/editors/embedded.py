@@ -68,9 +68,7 @@ class EmbeddedEditor:
         self._show(spot.path, text)
         if not self._keep:
             self.on_select(
-                Selection(spot.path, "", _START)
-                if spot.range is None
-                else _cut_out(spot.path, text, spot.range)
+                Selection(spot.path, "", _START) if spot.range is None else _cut_out(spot.path, text, spot.range)
             )
 
     async def documents(self) -> tuple[Document, ...]:
@@ -78,9 +76,7 @@ class EmbeddedEditor:
         for path in [path for path in self._open if not os.path.exists(path)]:
             del self._open[path]
         return tuple(
-            Document(
-                document.path, document.language, document.line_count, active=document.path == self._active
-            )
+            Document(document.path, document.language, document.line_count, active=document.path == self._active)
             for document in self._open.values()
         )
 

@@ -50,9 +50,7 @@ class Tool:
                 continue
             hint = hints[parameter.name]
             has_default = parameter.default is not parameter.empty
-            fields.append(
-                (parameter.name, hint, parameter.default) if has_default else (parameter.name, hint)
-            )
+            fields.append((parameter.name, hint, parameter.default) if has_default else (parameter.name, hint))
         self._arguments = msgspec.defstruct(
             f"{name}_arguments",
             fields,
@@ -70,14 +68,8 @@ class Tool:
             ToolError: The tool could not do it.
         """
         given = arguments.to(self._arguments)
-        result = await self._function(
-            call, **{name: getattr(given, name) for name in given.__struct_fields__}
-        )
-        texts = (
-            result
-            if isinstance(result, list)
-            else [result if isinstance(result, str) else jsonrpc.encode(result)]
-        )
+        result = await self._function(call, **{name: getattr(given, name) for name in given.__struct_fields__})
+        texts = result if isinstance(result, list) else [result if isinstance(result, str) else jsonrpc.encode(result)]
         return [{"type": "text", "text": text} for text in texts]
 
 

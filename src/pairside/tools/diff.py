@@ -53,9 +53,7 @@ async def open_diff(
 
 
 @toolbox.tool("close_tab", camel=False)
-async def close_tab(
-    call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]
-) -> str:
+async def close_tab(call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]) -> str:
     """Take away a proposal of the caller; one that is gone already is fine."""
     for review in call.bridge.reviews.of(call.client):
         if review.name == tab_name:
@@ -73,9 +71,7 @@ async def close_all_diff_tabs(call: Call) -> str:
 
 def _withdraw(bridge: Bridge, review: Review) -> bool:
     try:
-        bridge.reviews.decide(
-            review.id, Verdict(Outcome.WITHDRAWN, f"{review.client.agent or 'the agent'} itself")
-        )
+        bridge.reviews.decide(review.id, Verdict(Outcome.WITHDRAWN, f"{review.client.agent or 'the agent'} itself"))
     except NotPending:
         return False
     # Told here and not when the waiting openDiff wakes: the agent's next call may come before that.

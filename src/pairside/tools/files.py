@@ -26,19 +26,13 @@ _Path = Annotated[str, Meta(description="Absolute path of the file")]
 async def open_file(
     call: Call,
     *,
-    file_path: Annotated[
-        str, Meta(description="Path of the file; a relative one counts from the workspace root")
-    ],
+    file_path: Annotated[str, Meta(description="Path of the file; a relative one counts from the workspace root")],
     preview: Annotated[bool, Meta(description="Open it for a look only")] = False,
-    start_line: Annotated[int, Meta(ge=1, description="First line to select, counting from 1")]
-    | UnsetType = UNSET,
-    end_line: Annotated[int, Meta(ge=1, description="Last line to select, counting from 1")]
-    | UnsetType = UNSET,
+    start_line: Annotated[int, Meta(ge=1, description="First line to select, counting from 1")] | UnsetType = UNSET,
+    end_line: Annotated[int, Meta(ge=1, description="Last line to select, counting from 1")] | UnsetType = UNSET,
     start_text: Annotated[str, Meta(description="Text at which the selection starts")] | UnsetType = UNSET,
     end_text: Annotated[str, Meta(description="Text at which the selection ends")] | UnsetType = UNSET,
-    select_to_end_of_line: Annotated[
-        bool, Meta(description="Stretch the selection to the end of its line")
-    ] = False,
+    select_to_end_of_line: Annotated[bool, Meta(description="Stretch the selection to the end of its line")] = False,
     make_frontmost: Annotated[bool, Meta(description="Move the person's focus to it")] = True,
 ) -> str | dict[str, Any]:
     """Open a file in the editor and select lines or a passage of it."""
@@ -150,18 +144,14 @@ def _lines(path: str) -> list[str] | None:
     return [line.rstrip("\n") for line in split(text or "")] or [""]
 
 
-def _passage(
-    lines: list[str], start_text: str, end_text: str | None, whole_line: bool
-) -> tuple[Range | None, str]:
+def _passage(lines: list[str], start_text: str, end_text: str | None, whole_line: bool) -> tuple[Range | None, str]:
     """The range from the first place of `start_text` to the next of `end_text`, and what to say about it."""
-    for first, line in enumerate(lines):
-        if start_text in line:
-            break
-    else:
+    place = _find(lines, start_text, 0, 0)
+    if place is None:
         return None, f'Opened file, but text "{start_text}" not found'
-    column = line.index(start_text)
-    start = Position(first, utf16_length(line[:column]))
-    last, stop = first, column + len(start_text)
+    first, column = place[0], place[1] - len(start_text)
+    start = Position(first, utf16_length(lines[first][:column]))
+    last, stop = place
     message = f'Opened file and selected text "{start_text}"'
     if end_text is not None:
         found = _find(lines, end_text, first, stop)

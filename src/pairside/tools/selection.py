@@ -33,9 +33,7 @@ async def get_current_selection(call: Call) -> dict[str, Any]:
     """What is selected in the active editor now."""
     selection = call.bridge.selection.value
     if selection is None:
-        active = next(
-            (document for document in await call.bridge.editor.documents() if document.active), None
-        )
+        active = next((document for document in await call.bridge.editor.documents() if document.active), None)
         if active is None:
             return {"success": False, "message": "No active editor found"}
         selection = _nothing_in(active)

@@ -18,8 +18,7 @@ async def get_workspace_folders(call: Call) -> dict[str, Any]:
     return {
         "success": True,
         "folders": [
-            {"name": os.path.basename(folder) or folder, "uri": file_uri(folder), "path": folder}
-            for folder in folders
+            {"name": os.path.basename(folder) or folder, "uri": file_uri(folder), "path": folder} for folder in folders
         ],
         "rootPath": folders[0] if folders else None,
     }

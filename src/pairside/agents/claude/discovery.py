@@ -43,8 +43,7 @@ class Lock:
     def valid_for(self, folder: str) -> bool:
         """Whether a client that runs in `folder` takes this lock for its IDE."""
         return self.alive and any(
-            folder == inside.rstrip("/") or folder.startswith(inside.rstrip("/") + "/")
-            for inside in self.folders
+            folder == inside.rstrip("/") or folder.startswith(inside.rstrip("/") + "/") for inside in self.folders
         )
 
 
@@ -105,9 +104,7 @@ def locks(environment: Mapping[str, str]) -> Iterator[Lock]:
 def rivals(environment: Mapping[str, str], folders: Iterable[str], port: int) -> list[Lock]:
     """The other live locks that are valid in one of `folders`: with two of them `claude --ide` connects to none."""
     return [
-        lock
-        for lock in locks(environment)
-        if lock.port != port and any(lock.valid_for(folder) for folder in folders)
+        lock for lock in locks(environment) if lock.port != port and any(lock.valid_for(folder) for folder in folders)
     ]
 
 
@@ -141,9 +138,7 @@ class LockFile:
         temporary = os.path.join(folder, f".{os.path.basename(self.path)}.{secrets.token_hex(6)}")
         try:
             _make_private(folder)
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with open(descriptor, "wb") as file:
                     file.write(os.fsencode(text))

@@ -60,9 +60,7 @@ INBOX_MESSAGES = 256
 SOCKETS_ABOVE_LIMITS = 256
 BACKLOG = 128
 
-_LOOPBACK_HOST = re.compile(
-    r"(?:localhost|[a-z0-9.-]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?", re.IGNORECASE
-)
+_LOOPBACK_HOST = re.compile(r"(?:localhost|[a-z0-9.-]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?", re.IGNORECASE)
 
 
 def new_token() -> str:
@@ -80,9 +78,28 @@ class Connection(asyncio.BufferedProtocol):
     """One TCP connection, and once its handshake is accepted a `Channel` of text messages."""
 
     __slots__ = (
-        "_drained", "_drained_at", "_early", "_fragments", "_fragments_left", "_header", "_inbox", "_paused",
-        "_pinged", "_response", "_server", "_socket_gone", "_text", "_timer", "_transport", "_waiter", "_ws",
-        "_written", "accepted", "ending", "last_received", "user_agent",
+        "_drained",
+        "_drained_at",
+        "_early",
+        "_fragments",
+        "_fragments_left",
+        "_header",
+        "_inbox",
+        "_paused",
+        "_pinged",
+        "_response",
+        "_server",
+        "_socket_gone",
+        "_text",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "_written",
+        "_ws",
+        "accepted",
+        "ending",
+        "last_received",
+        "user_agent",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -218,9 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         response = self._ws.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             text = response.body.decode(errors="replace").partition("\n")[0]
-            self._finish(
-                Disconnect(Reason.VIOLATION, None, f"handshake refused: {response.status_code} {text}")
-            )
+            self._finish(Disconnect(Reason.VIOLATION, None, f"handshake refused: {response.status_code} {text}"))
             self._ws.send_response(response)
             self._flush()
             log.info("refused a connection: %d %s", response.status_code, text)
@@ -272,9 +287,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._socket_gone = True
-        detail = (
-            "the connection was reset" if exc is not None else "the connection ended without a Close frame"
-        )
+        detail = "the connection was reset" if exc is not None else "the connection ended without a Close frame"
         self._finish(Disconnect(Reason.LOST, ABNORMAL, detail))
         self._cancel_timer()
         self._server.closed(self)
@@ -398,9 +411,7 @@ class Connection(asyncio.BufferedProtocol):
         if waiting > self._server.limits.unsent_bytes:
             self._inbox.clear()
             self._finish(
-                Disconnect(
-                    Reason.UNRESPONSIVE, INTERNAL_ERROR, f"takes nothing: {waiting} bytes wait to be sent"
-                )
+                Disconnect(Reason.UNRESPONSIVE, INTERNAL_ERROR, f"takes nothing: {waiting} bytes wait to be sent")
             )
             transport.abort()
             return
@@ -408,11 +419,7 @@ class Connection(asyncio.BufferedProtocol):
         self._written += len(data)
 
     def _end_of_writing(self) -> None:
-        if (
-            self._transport is not None
-            and not self._transport.is_closing()
-            and self._transport.can_write_eof()
-        ):
+        if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def _flow(self) -> None:
@@ -452,9 +459,7 @@ class Connection(asyncio.BufferedProtocol):
         if silent > limits.silence_seconds:
             detail = "no sign of life" if not waiting else f"takes nothing: {waiting} bytes wait to be sent"
             self.end(
-                Disconnect(
-                    Reason.UNRESPONSIVE, INTERNAL_ERROR, f"{detail} for {limits.silence_seconds:g} seconds"
-                )
+                Disconnect(Reason.UNRESPONSIVE, INTERNAL_ERROR, f"{detail} for {limits.silence_seconds:g} seconds")
             )
         elif silent > limits.ping_seconds and self._pinged < alive:
             self._pinged = now
@@ -465,9 +470,7 @@ class Connection(asyncio.BufferedProtocol):
 class Server:
     """Listens on 127.0.0.1 and gives each accepted connection to `session`, in a task of its own."""
 
-    def __init__(
-        self, *, token: str, limits: Limits, session: Callable[[Connection], Awaitable[None]]
-    ) -> None:
+    def __init__(self, *, token: str, limits: Limits, session: Callable[[Connection], Awaitable[None]]) -> None:
         """`session` holds the conversation; it must call `Connection.accept` or `Connection.refuse`."""
         self._token = token.encode()
         self.limits = limits
@@ -545,13 +548,8 @@ class Server:
             connection.refuse(HTTPStatus.FORBIDDEN, "this server belongs to another user")
         elif len(self._sockets) > self.limits.handshakes + self.limits.clients + SOCKETS_ABOVE_LIMITS:
             connection._abort()
-        elif (
-            sum(1 for other in self._sockets if not other.accepted and other.ending is None)
-            > self.limits.handshakes
-        ):
-            connection.refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are waiting for their handshake"
-            )
+        elif sum(1 for other in self._sockets if not other.accepted and other.ending is None) > self.limits.handshakes:
+            connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are waiting for their handshake")
 
     def closed(self, connection: Connection) -> None:
         """A TCP connection is gone."""
@@ -596,9 +594,7 @@ class Server:
 
     async def _tick(self) -> None:
         """Look at every connection now and then. A tick that came late means that we slept: nobody is blamed."""
-        interval = max(
-            0.01, min(self.limits.ping_seconds, self.limits.silence_seconds - self.limits.ping_seconds) / 4
-        )
+        interval = max(0.01, min(self.limits.ping_seconds, self.limits.silence_seconds - self.limits.ping_seconds) / 4)
         last = time.monotonic()
         while True:
             await asyncio.sleep(interval)

@@ -1,0 +1,1 @@
+"""Conformance tests: pairside's WebSocket transport against an independent judge of RFC 6455."""

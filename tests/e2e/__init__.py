@@ -1,0 +1,1 @@
+"""End-to-end tests: the real agent CLI, the real pairside process, a model endpoint that plays scripts."""
