@@ -33,7 +33,7 @@ check: $(VENV)/dev.stamp ## format, lint, types, layers, reference
 test: $(VENV)/dev.stamp ## every test, the real Claude Code CLI and the WebSocket conformance suite among them
 	$(BIN)/pytest --ignore tests/e2e
 	$(BIN)/python tests/e2e/install_cli.py
-	$(BIN)/python tests/e2e/netns.py -- $(BIN)/python -m pytest tests/e2e
+	$(BIN)/python tests/e2e/netns.py --optional -- $(BIN)/python -m pytest tests/e2e
 
 bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run
 	$(BIN)/python -m bench

@@ -89,10 +89,8 @@ def apply(old: str, hunks: Sequence[Hunk], chosen: Collection[int]) -> str:
         result += hunk.new
         position = hunk.old_start + len(hunk.old)
     result += lines[position:]
-    # A line without an end can only be the last of a text; where a hunk left one in the middle, end it.
-    return "".join(
-        line if line.endswith("\n") or index == len(result) - 1 else line + "\n" for index, line in enumerate(result)
-    )
+    # A line without an end is the last of its text, and no hunk follows it: none ever ends up in the middle.
+    return "".join(result)
 
 
 def count(hunks: Sequence[Hunk]) -> tuple[int, int]:

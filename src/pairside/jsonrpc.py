@@ -132,20 +132,25 @@ def parse(text: str | bytes) -> Message | Batch:
     Raises:
         RpcError: -32700 where it is no JSON at all, -32600 where it is JSON but no message.
     """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()  # whole: the decoder does not look into what it skips
+        except UnicodeDecodeError:
+            raise RpcError(PARSE_ERROR, "Parse error: not UTF-8") from None
     try:
         return _message(_envelope.decode(text))
-    except msgspec.ValidationError:
-        return _not_an_object(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
+        return _not_an_object(text, error)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return _second_opinion(text, error)
 
 
-def _not_an_object(text: str | bytes) -> Message | Batch:
+def _not_an_object(text: str, why: msgspec.ValidationError) -> Message | Batch:
     try:
         elements = _array.decode(text)
     except msgspec.ValidationError:
-        raise RpcError(INVALID_REQUEST, "Invalid Request: not an object") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RpcError(INVALID_REQUEST, f"Invalid Request: {why}") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return _second_opinion(text, error)
     if not elements:
         raise RpcError(INVALID_REQUEST, "Invalid Request: an empty batch")
@@ -162,20 +167,13 @@ def _element(text: bytes) -> Message | RpcError:
     return message
 
 
-def _second_opinion(text: str | bytes, error: Exception) -> Message | Batch:
+def _second_opinion(text: str, error: Exception) -> Message | Batch:
     """Decode with the standard library what may only have been refused for its lone surrogates."""
-    try:
-        decoded = text if isinstance(text, str) else text.decode()
-    except UnicodeDecodeError:
-        raise RpcError(PARSE_ERROR, "Parse error: not UTF-8") from None
     if isinstance(error, RecursionError):
         raise RpcError(PARSE_ERROR, "Parse error: nested too deeply") from None
-    if not _SURROGATE.search(decoded):
+    if not _SURROGATE.search(text):
         raise RpcError(PARSE_ERROR, "Parse error: not JSON") from None
-    try:
-        value = _lenient(decoded)
-    except RpcError:
-        raise
+    value = _lenient(text)
     if isinstance(value, dict):
         return _message_of(value)
     if isinstance(value, list) and value:

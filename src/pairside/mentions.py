@@ -28,7 +28,7 @@ def params(mention: Mention, cwd: str | None) -> dict[str, Any]:
     Keys without a value are left out; Claude Code ignores the whole mention when one is null.
     """
     path = mention.path
-    if cwd is not None and path != cwd and os.path.commonpath([cwd, path]) == cwd:
+    if cwd is not None and path != cwd and os.path.commonpath([cwd, path]) == os.path.normpath(cwd):
         path = os.path.relpath(path, cwd)
     told: dict[str, Any] = {"filePath": path}
     if mention.first is not None:

@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,8 @@ LINE_BYTES = 64 * 1024 * 1024
 UNSENT_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 1.0
 OBSERVERS = 64
+LINE_CHARACTERS = 400
+"""What is told of a line of a proposal to whoever wants only part of it."""
 
 NOT_PENDING = -32001
 REFUSED = -32002
@@ -241,6 +243,12 @@ class _Id(msgspec.Struct):
     id: int
 
 
+class _Show(msgspec.Struct):
+    id: int
+    lines: int | None = None
+    """Tell at most so many lines of hunks, and neither texts nor patch: for whoever shows proposals as they come."""
+
+
 class _Accept(msgspec.Struct):
     id: int
     hunks: list[int] | None = None
@@ -356,31 +364,30 @@ class Observer:
         return [await _summary(self._bridge, review) for review in self._bridge.reviews]
 
     async def _show(self, params: Raw) -> dict[str, Any]:
-        review = self._bridge.reviews.get(params.to(_Id).id)
+        asked = params.to(_Show)
+        review = self._bridge.reviews.get(asked.id)
         found = await review.hunks() if review.divisible else ()
-        return {
+        # In threads, because a long text takes long, and every client waits for the event loop.
+        told_hunks, cut = await asyncio.to_thread(_told_hunks, review.text_before, found, asked.lines)
+        told = {
             **await _summary(self._bridge, review),
-            "original": review.original.text,
             "original_exists": review.original.exists,
             "divisible": review.divisible,
-            "proposed": review.proposed,
-            "hunks": [
-                {
-                    "number": hunk.number,
-                    "old_start": hunk.old_start,
-                    "old": hunk.old,
-                    "new_start": hunk.new_start,
-                    "new": hunk.new,
-                }
-                for hunk in found
-            ],
-            "patch": hunks.patch(
+            "hunk_count": len(found),
+            "hunks": told_hunks,
+            "cut": cut,
+        }
+        if asked.lines is None:
+            told["original"] = review.original.text
+            told["proposed"] = review.proposed
+            told["patch"] = await asyncio.to_thread(
+                hunks.patch,
                 self._relative(review.path),
                 review.original.text if review.original.exists else None,
                 review.proposed,
                 found,
-            ),
-        }
+            )
+        return told
 
     async def _accept(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Accept)
@@ -595,6 +602,57 @@ async def _summary(bridge: Bridge, review: Review) -> dict[str, Any]:
         "removed": removed,
         "opened_at": review.opened_at,
     }
+
+
+def _told_hunks(text: str, found: Sequence[hunks.Hunk], limit: int | None) -> tuple[list[dict[str, Any]], bool]:
+    """The hunks, each with the unchanged lines of `text` around it, and whether some of their lines are left out.
+
+    `old` and `new` together have at most `limit` lines then, each of at most `LINE_CHARACTERS`; `old_count` and
+    `new_count` always tell how many there are.
+    """
+    lines = hunks.split(text)
+    told = []
+    cut = False
+    left = limit
+    for index, hunk in enumerate(found):
+        if left == 0:
+            cut = True
+            break
+        end = hunk.old_start + len(hunk.old)
+        start = max(0, hunk.old_start - hunks.CONTEXT)
+        stop = min(len(lines), end + hunks.CONTEXT)
+        if index:
+            start = max(start, found[index - 1].old_start + len(found[index - 1].old))
+        if index + 1 < len(found):
+            stop = min(stop, found[index + 1].old_start)
+        around: dict[str, Sequence[str]] = {
+            "before": lines[start : hunk.old_start], "old": hunk.old, "new": hunk.new, "after": lines[end:stop],
+        }  # fmt: skip
+        if left is not None:
+            old = hunk.old[:left]
+            new = hunk.new[: left - len(old)]
+            left -= len(old) + len(new)
+            whole = {**around, "old": old, "new": new}
+            around = {name: [_cut_line(line) for line in some] for name, some in whole.items()}
+            cut = cut or any(list(whole[name]) != around[name] for name in whole)
+            cut = cut or len(old) + len(new) < len(hunk.old) + len(hunk.new)
+        told.append(
+            {
+                "number": hunk.number,
+                "old_start": hunk.old_start,
+                "old_count": len(hunk.old),
+                "new_start": hunk.new_start,
+                "new_count": len(hunk.new),
+                **around,
+            }
+        )
+    return told, cut
+
+
+def _cut_line(line: str) -> str:
+    if len(line) <= LINE_CHARACTERS:
+        return line
+    return line[:LINE_CHARACTERS] + "…" + ("\n" if line.endswith("\n") else "")
 
 
 def _text(image: Image) -> str | None:

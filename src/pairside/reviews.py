@@ -21,7 +21,7 @@ from typing import Protocol
 from pairside import hunks
 from pairside.clients import Client
 from pairside.hunks import Hunk
-from pairside.text import decode_file
+from pairside.text import decode_file, read_file
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ class Original:
     def read(cls, path: str) -> Original:
         """Read the file; one that cannot be read counts as existing without text."""
         try:
-            with open(path, "rb") as file:
-                data = file.read(ORIGINAL_BYTES + 1)
+            data = read_file(path, ORIGINAL_BYTES)
         except FileNotFoundError:
             return cls(False, None)
         except OSError:
@@ -220,6 +219,10 @@ class Reviews:
             Undecidable: There are no such hunks.
         """
         review = self.get(id)
+        if text is None and numbers is not None and not numbers:
+            verdict = Verdict(Outcome.REJECTED, by)
+            self.decide(id, verdict)
+            return verdict
         if text is None:
             text = review.proposed if numbers is None else await self._chosen(review, numbers)
         unchanged = review.original.exists and text == review.original.text and text != review.proposed

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 SOCKET_PATH_BYTES = 100
 """What a Unix socket's path may take on every system (108 on Linux, 104 on macOS)."""
+FALLBACK = f"/tmp/pairside-{os.getuid()}"
+"""The directory where the usual one has too long a path."""
 FRESH_SECONDS = 30.0
 """A record older than this is not taken over: its clients have given up."""
 TOUCH_SECONDS = 5.0
@@ -28,19 +30,25 @@ class RuntimeDirectoryError(Exception):
     """The directory cannot be trusted or used; the message says why and what to do."""
 
 
-def directory(environment: Mapping[str, str]) -> str:
-    """The directory, created if need be, ours alone.
-
-    Raises:
-        RuntimeDirectoryError: It belongs to somebody else, is a symbolic link, or cannot be made.
-    """
+def location(environment: Mapping[str, str]) -> str:
+    """Where the directory is, or would be: in `/tmp` where the usual path is too long for a socket in it."""
     home = environment.get("HOME") or os.path.expanduser("~")
     state = environment.get("XDG_STATE_HOME") or ""
     if not os.path.isabs(state):  # the specification wants a relative one ignored
         state = os.path.join(home, ".local", "state")
     path = os.path.join(state, "pairside", "run")
     if len(os.fsencode(os.path.join(path, "65535.sock"))) > SOCKET_PATH_BYTES:
-        path = f"/tmp/pairside-{os.getuid()}"
+        path = FALLBACK
+    return path
+
+
+def directory(environment: Mapping[str, str]) -> str:
+    """The directory, created if need be, ours alone.
+
+    Raises:
+        RuntimeDirectoryError: It belongs to somebody else, is a symbolic link, or cannot be made.
+    """
+    path = location(environment)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.lstat(path)
@@ -50,7 +58,7 @@ def directory(environment: Mapping[str, str]) -> str:
         ) from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise RuntimeDirectoryError(f"{path} is not a directory of yours. Remove it, or set XDG_STATE_HOME.")
-    if stat.S_IMODE(status.st_mode) & 0o077:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         os.chmod(path, 0o700)
     return path
 
@@ -86,6 +94,7 @@ def write_record(folder: str, port: int, token: str, folders: tuple[str, ...]) -
     facts = {"port": port, "token": token, "folders": list(folders), "pid": os.getpid()}
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(os.open(temporary, flags, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
         file.write(os.fsencode(json.dumps(facts, ensure_ascii=False)))
     os.rename(temporary, path)
 
@@ -102,10 +111,11 @@ def read_record(path: str) -> Record | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        os.close(descriptor)
+        return None
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-            return None
         try:
             facts = json.loads(os.fsdecode(file.read(RECORD_BYTES)))
             port, token, pid = facts["port"], facts["token"], facts["pid"]
@@ -114,7 +124,7 @@ def read_record(path: str) -> Record | None:
             return None
     if type(port) is not int or type(pid) is not int or not isinstance(token, str) or len(token) < 32:
         return None
-    if os.path.basename(path) != f"{port}.json":
+    if os.path.basename(path) != f"{port}.json" or not all(isinstance(folder, str) for folder in folders):
         return None
     return Record(path, port, token, folders, pid, status.st_mtime)
 
@@ -205,6 +215,24 @@ def connect(path: str, seconds: float) -> socket.socket | None:
     Raises:
         OSError: The server is there and does not answer.
     """
+    connection = _connect(path, seconds)
+    if connection is not None:
+        return connection
+    # A server that is starting has bound its socket a moment before it listens; it holds the start lock then.
+    descriptor = try_start_lock(os.path.dirname(path))
+    if descriptor is None:
+        return None
+    try:
+        connection = _connect(path, seconds)
+        if connection is None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        return connection
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: str, seconds: float) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
     try:
@@ -212,8 +240,6 @@ def connect(path: str, seconds: float) -> socket.socket | None:
     except OSError as error:
         connection.close()
         if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
             return None
         raise
     return connection

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from pairside import observers, runtime
@@ -67,9 +67,16 @@ def real_folders(folders: list[str]) -> tuple[str, ...]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folders: tuple[str, ...], *, limits: Limits, environment: Mapping[str, str]
+    folders: tuple[str, ...],
+    *,
+    limits: Limits,
+    environment: Mapping[str, str],
+    before: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Serving]:
     """Serve the embedded editor for as long as the block runs.
+
+    `before` is called when no other server can be starting and nothing of ours is open yet; what it raises ends
+    the start.
 
     Raises:
         StartError: It cannot start.
@@ -84,6 +91,7 @@ async def serving(
         async with contextlib.AsyncExitStack() as cleanup:
             stopped = asyncio.Event()
             async with _start_lock(state) as locked:
+                before()
                 agents, token, adopted = await _listen(bridge, toolbox(), state, environment, locked=locked)
                 cleanup.push_async_callback(agents.close)
                 lock = discovery.LockFile(environment, port=agents.port, token=token, ide=editor.name)

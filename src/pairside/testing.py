@@ -155,6 +155,11 @@ class Running:
     editor: MemoryEditor
     port: int
     token: str
+    _agents: websocket.Server
+
+    async def stop(self) -> None:
+        """Stop listening and end every conversation, as `pairside serve` does when it is told to stop."""
+        await self._agents.close()
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +180,7 @@ async def server(
         )
         await agents.listen()
         try:
-            yield Running(bridge, editor, agents.port, token)
+            yield Running(bridge, editor, agents.port, token, agents)
         finally:
             await agents.close()
 

@@ -7,9 +7,11 @@ Protocol. This module alone converts to and from anything else.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
-from urllib.parse import quote, unquote
+import stat
+from urllib.parse import quote, unquote_to_bytes
 
 _ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -57,13 +59,37 @@ def path_of(uri: str) -> str | None:
         raw = uri[7:]
         if raw.startswith("localhost/"):
             raw = raw[len("localhost") :]
-    if not raw.startswith("/") or "\0" in raw:
+    if not is_absolute(raw):
         return None
     if "%" in raw and raw is not uri and not os.path.lexists(raw):
-        decoded = unquote(raw)
+        decoded = os.fsdecode(unquote_to_bytes(os.fsencode(raw)))
         if "\0" not in decoded:
             return decoded
     return raw
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a text can be the absolute path of a file: without NUL, and with a name in bytes."""
+    try:
+        return path.startswith("/") and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """The first `limit` + 1 bytes of a regular file; more than `limit` means that it is larger.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file: opening a pipe would wait for its other end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(descriptor)
 
 
 def decode_file(data: bytes) -> str | None:

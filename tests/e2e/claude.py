@@ -212,8 +212,7 @@ class Claude:
     def answer(self, key: str, *, question: str) -> None:
         """Press `key` until `question` is gone from the screen.
 
-        More than once where needed: the CLI ignores keys in a question's first moments (0.2 s seen, 1 s
-        told).
+        More than once where needed: the CLI ignores keys in the first moments of a question.
         """
         self.wait(question)
         for _ in range(5):
@@ -262,9 +261,7 @@ class Claude:
             with self._lock:
                 self._raw += data
                 del self._raw[:-MAX_RAW]
-                with suppress(
-                    Exception
-                ):  # pyte fails on some private sequences; the rest of the screen stays good.
+                with suppress(Exception):  # pyte fails on some private sequences; the rest of the screen stays good.
                     self._stream.feed(UNREADABLE.sub(b"", data))
             if DEVICE_ATTRIBUTES_QUERY.search(data):
                 with suppress(OSError):

@@ -52,9 +52,7 @@ def find_obstacle() -> str | None:
     if find_claude() is None:
         return f"{PACKAGE} {VERSION} is not installed (python tests/e2e/install_cli.py)"
     if not netns.is_loopback_only():
-        return (
-            "the test run is not in a loopback-only namespace (python tests/e2e/netns.py -- python -m pytest)"
-        )
+        return "the test run is not in a loopback-only namespace (python tests/e2e/netns.py -- python -m pytest)"
     return None
 
 
@@ -91,9 +89,7 @@ def start_claude(home: Home, model: Model, request: pytest.FixtureRequest) -> It
     """Starts real CLIs that end with the test."""
     started = Exhibits.of(request.node).clis
 
-    def start(
-        *arguments: str, environment: dict[str, str] | None = None, directory: Path | None = None
-    ) -> Claude:
+    def start(*arguments: str, environment: dict[str, str] | None = None, directory: Path | None = None) -> Claude:
         claude = Claude(home, model.url, *arguments, environment=environment, directory=directory)
         started.append(claude)
         return claude
@@ -105,21 +101,24 @@ def start_claude(home: Home, model: Model, request: pytest.FixtureRequest) -> It
 
 @pytest.fixture
 def served(home: Home, request: pytest.FixtureRequest) -> Iterator[Served]:
-    """The project folder of the test's home, served by a real `pairside serve` that accepts connections."""
+    """The project folder of the test's home, served by a real `pairside serve` that accepts connections.
+
+    After the test it has to end well: status 0, nothing on standard error, no lock file left.
+    """
     with Served(home) as served:
         Exhibits.of(request.node).texts["pairside serve"] = served.described
         served.start()
         yield served
+        assert served.stop() == 0
+        assert served.errors == ""
+        assert home.lock_files == []
 
 
 def _told(model: Model) -> str:
     lines = [f"stray: {stray}" for stray in model.strays]
     for number, request in enumerate(model.requests, 1):
         lines += [f"{number}. {request.prompt!r}, then … {request.news[-TOLD_CHARACTERS:]!r}"]
-        lines += [
-            f"   {'error' if result.is_error else 'result'}: {result.text!r}"
-            for result in request.tool_results
-        ]
+        lines += [f"   {'error' if result.is_error else 'result'}: {result.text!r}" for result in request.tool_results]
     return "\n".join(lines)
 
 

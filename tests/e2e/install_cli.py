@@ -71,9 +71,7 @@ def main() -> int:
     """
     failure = install()
     if failure is not None:
-        print(
-            f"*** {PACKAGE} {VERSION} NOT INSTALLED: {failure}. ITS TESTS WILL NOT RUN. ***", file=sys.stderr
-        )
+        print(f"*** {PACKAGE} {VERSION} NOT INSTALLED: {failure}. ITS TESTS WILL NOT RUN. ***", file=sys.stderr)
     return 0
 
 

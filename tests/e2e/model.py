@@ -74,9 +74,7 @@ class ModelRequest:
     @property
     def prompt(self) -> str:
         """The newest user message that is not only tool results, without the agent's own reminders in it."""
-        return next(
-            (typed for message in reversed(self._messages("user")) if (typed := _typed_text(message))), ""
-        )
+        return next((typed for message in reversed(self._messages("user")) if (typed := _typed_text(message))), "")
 
     @property
     def user_text(self) -> str:
@@ -93,9 +91,7 @@ class ModelRequest:
     def news(self) -> str:
         """The system messages after the newest user message: selections, new diagnostics."""
         messages = self.body.get("messages", [])
-        newest = max(
-            (index for index, message in enumerate(messages) if message["role"] == "user"), default=-1
-        )
+        newest = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=-1)
         return "\n".join(_all_text(message["content"]) for message in messages[newest + 1 :])
 
     @property
@@ -115,11 +111,7 @@ class ModelRequest:
             if message["role"] == "assistant" and playing is not None:
                 playing = (playing[0], playing[1] + 1)
             elif message["role"] == "user":
-                marks = [
-                    name
-                    for name in re.findall(r"SCRIPT:(\w+)", _all_text(message["content"]))
-                    if name in names
-                ]
+                marks = [name for name in re.findall(r"SCRIPT:(\w+)", _all_text(message["content"])) if name in names]
                 if marks:
                     playing = (marks[-1], 0)
         return playing
@@ -182,9 +174,7 @@ class Model:
         with self._arrived:
             if not self._arrived.wait_for(found, timeout):
                 prompts = [request.prompt for request in self._requests if request.is_conversation]
-                raise TimedOut(
-                    f"no such model request within {timeout:g} s; prompts of those that came: {prompts}"
-                )
+                raise TimedOut(f"no such model request within {timeout:g} s; prompts of those that came: {prompts}")
             return found()[0]
 
     def close(self) -> None:
@@ -344,11 +334,7 @@ def _blocks(content: object) -> list[Block]:
 def _typed_text(message: dict[str, Any]) -> str:
     """The text of a message without tool results and without the agent's own reminders."""
     content = message["content"]
-    texts = (
-        [content]
-        if isinstance(content, str)
-        else [_all_text([b]) for b in _blocks(content) if b["type"] == "text"]
-    )
+    texts = [content] if isinstance(content, str) else [_all_text([b]) for b in _blocks(content) if b["type"] == "text"]
     return re.sub(r"(?s)<system-reminder>.*?</system-reminder>", "", "\n".join(texts)).strip()
 
 

@@ -84,9 +84,7 @@ class Served:
                 raise TimedOut(f"pairside serve ended (status {process.returncode}){self.described()}")
             return len(self._output) > lines_before
 
-        until(
-            accepting, timeout=START_TIMEOUT, what=lambda: f"first line of pairside serve{self.described()}"
-        )
+        until(accepting, timeout=START_TIMEOUT, what=lambda: f"first line of pairside serve{self.described()}")
 
     def stop(self) -> int:
         """Ask the server to end with SIGTERM and return its status, which is 0 as it should be.
@@ -164,11 +162,7 @@ class Served:
 
         def settled(now: Status) -> bool:
             before, heard[:] = list(heard), [client["last_received_at"] for client in now["clients"]]
-            return (
-                now["client_count"] == count
-                and all(client["pid"] for client in now["clients"])
-                and heard == before
-            )
+            return now["client_count"] == count and all(client["pid"] for client in now["clients"]) and heard == before
 
         return self.wait(settled, timeout=timeout)
 

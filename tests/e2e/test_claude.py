@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from .claude import READY, Claude
 from .conftest import StartClaude
 from .home import Home
+from .install_cli import VERSION
 from .model import Model, Step, text, tool
 from .served import Served
 from .until import until
@@ -21,6 +23,9 @@ pytestmark = pytest.mark.real_cli
 DONE = "Finished as scripted."
 """The last answer of every script: seen on the screen, it says that the turn is over."""
 
+REFUSED, NONE_PENDING, DECIDED = 6, 3, 5
+"""Exit statuses of pairside's commands."""
+
 QUESTION = r"Do you want to (make this edit|create)"
 """The terminal's own question beside an open review."""
 
@@ -28,9 +33,7 @@ BEFORE = "one = 1\ntwo = 2\nthree = 3\n"
 AFTER = "one = 1\ntwo = 22\nthree = 3\n"
 
 
-def connect(
-    start_claude: StartClaude, served: Served, *arguments: str, mode: str = "manual", count: int = 1
-) -> Claude:
+def connect(start_claude: StartClaude, served: Served, *arguments: str, mode: str = "manual", count: int = 1) -> Claude:
     """Start a CLI that looks for an IDE, and wait until it is one of `count` clients of pairside."""
     claude = start_claude("--ide", "--permission-mode", mode, *arguments)
     claude.wait(READY)
@@ -51,29 +54,29 @@ def writing(path: Path, content: str) -> tuple[Step, ...]:
     return *read, write, [text(DONE)]
 
 
+def edited_lines(patch: str) -> list[str]:
+    """The lines that a unified diff takes away and adds, in order, without its headers."""
+    return [line for line in patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
 def on_disk(path: Path, content: str) -> None:
     """Wait until the CLI has written a file."""
     until(
         lambda: path.exists() and path.read_bytes() == content.encode(),
         timeout=10,
         what=lambda: (
-            f"{path.name} with {content!r}; it has {path.read_bytes()!r}"
-            if path.exists()
-            else f"{path.name} written"
+            f"{path.name} with {content!r}; it has {path.read_bytes()!r}" if path.exists() else f"{path.name} written"
         ),
     )
 
 
-def test_the_cli_connects_and_is_listed_with_its_version_and_process(
-    served: Served, start_claude: StartClaude
-) -> None:
+def test_the_cli_connects_and_is_listed_with_its_version_and_process(served: Served, start_claude: StartClaude) -> None:
     """A CLI started with --ide in the folder is the one client, known by the pid and the version it told."""
     claude = connect(start_claude, served)
     status = served.status()
     (client,) = status["clients"]
     assert client["pid"] == claude.pid
-    assert client["agent"] == "claude-code"
-    assert client["version"] == "2.1.330"
+    assert (client["agent"], client["version"]) == ("Claude Code", VERSION)
     assert (status["client_count"], status["connects"], status["disconnects"]) == (1, 1, 0)
 
 
@@ -131,7 +134,7 @@ def test_a_mention_made_before_the_cli_starts_waits_for_it(
 def test_an_accepted_edit_is_written_by_the_cli(
     home: Home, model: Model, served: Served, start_claude: StartClaude
 ) -> None:
-    """Nothing is written while the review is pending; `pairside accept` lets the CLI write the proposal."""
+    """Nothing is written while the review is pending; accepted, the CLI writes it, and it is no unseen change."""
     path = home.write("a.py", BEFORE)
     model.script("edit", *editing(path, ("two = 2", "two = 22")))
     claude = connect(start_claude, served)
@@ -141,7 +144,8 @@ def test_an_accepted_edit_is_written_by_the_cli(
     served.do("accept", str(review["id"]))
     claude.wait(DONE)
     assert path.read_text() == AFTER
-    assert served.status()["pending_reviews"] == 0
+    status = served.status()
+    assert (status["pending_reviews"], status["unreviewed_changes"]) == (0, 0)
     assert "has been updated" in model.requests[-1].tool_results[-1].text
     assert "modified your proposed changes" not in model.requests[-1].tool_results[-1].text
 
@@ -209,7 +213,7 @@ def test_a_rejected_edit_is_not_written_and_the_cli_waits_for_the_person(
     assert "doesn't want to proceed" in refused.text
 
 
-@pytest.mark.parametrize(("key", "content"), [("1", AFTER), ("escape", BEFORE)])
+@pytest.mark.parametrize(("key", "content"), [("1", AFTER), ("escape", BEFORE)], ids=["yes", "no"])
 def test_a_decision_in_the_terminal_closes_the_review(
     key: str, content: str, home: Home, model: Model, served: Served, start_claude: StartClaude
 ) -> None:
@@ -218,12 +222,45 @@ def test_a_decision_in_the_terminal_closes_the_review(
     model.script("edit", *editing(path, ("two = 2", "two = 22")))
     claude = connect(start_claude, served)
     claude.prompt("please SCRIPT:edit")
-    served.wait_review()
+    (review,) = served.wait_review()
     claude.answer(key, question=QUESTION)
     served.wait(lambda now: now["pending_reviews"] == 0)
     claude.wait(DONE if key == "1" else "Rejected update to a.py")
     assert path.read_text() == content
-    assert served.run("accept").returncode in (3, 5)
+    assert served.status()["unreviewed_changes"] == 0
+    assert served.run("accept").returncode == NONE_PENDING
+    assert served.run("accept", str(review["id"])).returncode == DECIDED
+
+
+def test_an_accepted_edit_keeps_byte_order_mark_and_line_endings(
+    home: Home, model: Model, served: Served, start_claude: StartClaude
+) -> None:
+    """The proposal is reviewed as LF text; on disk the file stays what it was, whatever its name is made of."""
+    path = home.write("sp ace é.py", "\ufeffone = 1\r\ntwo = '𝟚'\r\n")
+    model.script("edit", *editing(path, ("one = 1", "one = 11")))
+    claude = connect(start_claude, served)
+    claude.prompt("please SCRIPT:edit")
+    (review,) = served.wait_review()
+    assert review["path"] == str(path)
+    served.do("accept")
+    claude.wait(DONE)
+    assert path.read_bytes().decode() == "\ufeffone = 11\r\ntwo = '𝟚'\r\n"
+
+
+def test_switching_to_accept_edits_in_the_terminal_lists_what_follows(
+    home: Home, model: Model, served: Served, start_claude: StartClaude
+) -> None:
+    """After "Yes, and switch to accept edits" the next edit of the turn is not reviewed, but listed."""
+    path = home.write("a.py", BEFORE)
+    model.script("edit", *editing(path, ("two = 2", "two = 22"), ("three = 3", "three = 33")))
+    claude = connect(start_claude, served)
+    claude.prompt("please SCRIPT:edit")
+    served.wait_review()
+    claude.answer("2", question=QUESTION)
+    claude.wait(DONE)
+    assert path.read_text() == "one = 1\ntwo = 22\nthree = 33\n"
+    changes = json.loads(served.do("changes", "--json", "--patch"))
+    assert [edited_lines(change["patch"]) for change in changes] == [["-three = 3", "+three = 33"]]
 
 
 def test_a_new_file_is_created_with_its_folders(
@@ -295,7 +332,7 @@ def test_diagnostics_that_come_after_a_write_reach_the_model(
 def test_writes_without_a_review_are_listed_exactly(
     mode: str, home: Home, model: Model, served: Served, start_claude: StartClaude
 ) -> None:
-    """Where the CLI asks nobody, `pairside changes` knows every write: the text before and the text after."""
+    """Where the CLI asks nobody, `pairside changes` knows every write, and its patch takes all of them back."""
     path = home.write("a.py", BEFORE)
     new = home.project / "new.txt"
     model.script(
@@ -312,8 +349,18 @@ def test_writes_without_a_review_are_listed_exactly(
     claude.prompt("please SCRIPT:edit")
     claude.wait(DONE)
     assert served.status()["pending_reviews"] == 0
-    changes = json.loads(served.do("changes", "--json"))
-    assert changes == "to be settled"
+    changes = json.loads(served.do("changes", "--json", "--patch"))
+    assert [(change["path"], change["kind"], edited_lines(change["patch"])) for change in changes] == [
+        (str(path), "modified", ["-two = 2", "+two = 22"]),
+        (str(path), "modified", ["-three = 3", "+three = 33"]),
+        (str(new), "new", ["+new"]),
+    ]
+    assert served.status()["unreviewed_changes"] == len(changes)
+    patch = home.root / "changes.patch"
+    patch.write_text(served.do("changes", "--patch"))
+    subprocess.run(["git", "apply", "-R", str(patch)], cwd=home.project, env=home.environment(), check=True, timeout=10)
+    assert path.read_text() == BEFORE
+    assert not new.exists()
 
 
 @pytest.mark.parametrize("disguise", ["", "env -u CLAUDECODE "], ids=["marked", "unmarked"])
@@ -344,8 +391,8 @@ def test_the_agents_own_shell_cannot_accept_its_proposal(
     status = home.project / "status.txt"
     until(lambda: status.exists() and status.read_text(), timeout=20, what="the shell tried to accept")
     assert "two = 22" in (home.project / "shown.txt").read_text()
-    assert "agent" in (home.project / "said.txt").read_text()
-    assert status.read_text().strip() not in ("0", "3")
+    assert "only the person may do that" in (home.project / "said.txt").read_text()
+    assert status.read_text() == f"{REFUSED}\n"
     assert served.status()["pending_reviews"] == 1
     assert path.read_text() == BEFORE
     served.do("accept")

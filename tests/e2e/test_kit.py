@@ -68,9 +68,7 @@ def test_a_script_is_played_step_by_step_whatever_was_asked_before() -> None:
         assert asked(model, prompt) == ["tool_use"]
         assert asked(model, prompt) == ["tool_use"]
         assert asked(model, prompt, ("assistant", "…"), results) == ["please SCRIPT:edit"]
-        assert asked(model, prompt, ("assistant", "…"), results, ("assistant", "…")) == [
-            endpoint.DEFAULT_ANSWER
-        ]
+        assert asked(model, prompt, ("assistant", "…"), results, ("assistant", "…")) == [endpoint.DEFAULT_ANSWER]
         assert asked(model, prompt, ("assistant", "…"), prompt) == ["tool_use"]
 
 
@@ -92,9 +90,7 @@ def test_a_streamed_answer_puts_a_tool_call_together_from_its_parts() -> None:
             "messages": [{"role": "user", "content": "SCRIPT:write"}],
             "tools": [{"name": "Edit"}],
         }
-        with urllib.request.urlopen(
-            f"{model.url}/v1/messages", json.dumps(body).encode(), timeout=5
-        ) as answer:
+        with urllib.request.urlopen(f"{model.url}/v1/messages", json.dumps(body).encode(), timeout=5) as answer:
             lines = answer.read().decode().splitlines()
     events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     parts = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 
 from pairside.editor import Diagnostic, Document, EditorError, Position, Range, Selection, Spot, language_of
-from pairside.text import decode_file, from_utf16
+from pairside.text import decode_file, from_utf16, read_file, utf16_length
 
 READ_BYTES = 32 * 1024 * 1024
 _START = Range(Position(0, 0), Position(0, 0))
@@ -120,8 +120,7 @@ class EmbeddedEditor:
 
 def _read(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            data = file.read(READ_BYTES + 1)
+        data = read_file(path, READ_BYTES)
     except OSError as error:
         raise EditorError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > READ_BYTES:
@@ -135,7 +134,7 @@ def _read(path: str) -> str:
 def _cut_out(path: str, text: str, range: Range) -> Selection:
     """The selection of a range; an end behind the last line is the end of the text."""
     lines = text.split("\n")
-    start, end = range.start, range.end
+    start, end = sorted((range.start, range.end))
     if start.line >= len(lines):
         raise EditorError(f"{path} has {len(lines)} lines, not {start.line + 1}")
     if end.line >= len(lines):
@@ -146,5 +145,5 @@ def _cut_out(path: str, text: str, range: Range) -> Selection:
         chosen = first[begin:stop]
     else:
         chosen = "\n".join((first[begin:], *lines[start.line + 1 : end.line], last[:stop]))
-    actual_end = Position(end.line, len(last[:stop].encode("utf-16-le")) // 2)
-    return Selection(path, chosen, Range(start, actual_end))
+    actual = Range(Position(start.line, utf16_length(first[:begin])), Position(end.line, utf16_length(last[:stop])))
+    return Selection(path, chosen, actual)

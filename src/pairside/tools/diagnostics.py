@@ -52,11 +52,12 @@ async def get_diagnostics(
         path = path_of(uri)
         if path is None:
             raise ToolError(f"uri must be a file:// URI or an absolute path, not {uri[:200]!r}")
+        path = os.path.realpath(path)
         if not call.for_model:
             await _note_baseline(call.bridge, call.client, path, uri)
         found = {path: await _of_file(call.bridge, path, deadline + BASELINE_SECONDS)}
         return jsonrpc.encode([{"uri": uri, "diagnostics": [_told(one) for one in found[path]]}])
-    spelt = {os.path.realpath(path): baseline.uri for path, baseline in call.client.baselines.items()}
+    spelt = {path: baseline.uri for path, baseline in call.client.baselines.items()}
     return jsonrpc.encode(
         [
             {"uri": spelt.get(path, raw_file_uri(path)), "diagnostics": [_told(one) for one in diagnostics]}
@@ -80,12 +81,11 @@ async def _note_baseline(bridge: Bridge, client: Client, path: str, uri: str) ->
 
 
 async def _of_file(bridge: Bridge, path: str, deadline: float) -> tuple[Diagnostic, ...]:
-    real = os.path.realpath(path)
     try:
         async with asyncio.timeout_at(deadline):
-            return (await bridge.editor.diagnostics(real)).get(real, ())
+            return (await bridge.editor.diagnostics(path)).get(path, ())
     except (TimeoutError, EditorError):
-        return bridge.pushed_diagnostics(real)
+        return bridge.pushed_diagnostics(path)
 
 
 async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, tuple[Diagnostic, ...]]:
@@ -96,7 +96,7 @@ async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, 
     for path in written:
         client.baselines[path] = Baseline(client.baselines[path].uri, _stamp(path))
     if written:
-        await _settle(bridge, [os.path.realpath(path) for path in written], deadline)
+        await _settle(bridge, written, deadline)
     try:
         async with asyncio.timeout_at(deadline + 0.1):
             return await bridge.editor.diagnostics(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Annotated
 
 from msgspec import Meta
@@ -10,6 +11,7 @@ from msgspec import Meta
 from pairside.bridge import Bridge
 from pairside.editor import EditorError
 from pairside.reviews import NotPending, Original, Outcome, Review, Verdict
+from pairside.text import is_absolute
 from pairside.tools import Call, Toolbox, ToolError
 
 toolbox = Toolbox()
@@ -33,23 +35,40 @@ async def open_diff(
     The file is never written here: the agent writes it when it has read `FILE_SAVED` and the final text.
     """
     for path in (old_file_path, new_file_path):
-        if not path.startswith("/") or "\0" in path:
-            raise ToolError(f"not an absolute path: {path!r}")
+        if not is_absolute(path):
+            raise ToolError(f"not an absolute path: {path[:200]!r}")
     bridge = call.bridge
     original = await asyncio.to_thread(Original.read, old_file_path)
     with bridge.reviews.open(
-        call.client, path=new_file_path, name=tab_name, original=original, proposed=new_file_contents
+        call.client,
+        path=os.path.realpath(new_file_path),
+        name=tab_name,
+        original=original,
+        proposed=new_file_contents,
     ) as review:
-        try:
-            await bridge.editor.show_review(review.id, review.path, tab_name, new_file_contents)
-        except EditorError as error:
-            raise ToolError(str(error)) from None
-        verdict = await review.verdict()
+        verdict = await _verdict(bridge, review)
         bridge.changes.reviewed(call.client, review.path)
     if verdict.outcome is Outcome.ACCEPTED:
         assert verdict.text is not None
         return [SAVED, verdict.text]
     return [REJECTED, tab_name]
+
+
+async def _verdict(bridge: Bridge, review: Review) -> Verdict:
+    """Show a review and wait for its verdict, which may come from elsewhere while the editor is still busy."""
+    showing = asyncio.create_task(bridge.editor.show_review(review.id, review.path, review.name, review.proposed))
+    deciding = asyncio.create_task(review.verdict())
+    try:
+        await asyncio.wait((showing, deciding), return_when=asyncio.FIRST_COMPLETED)
+        if not deciding.done():
+            await showing
+        return await deciding
+    except EditorError as error:
+        raise ToolError(str(error)) from None
+    finally:
+        showing.cancel()
+        deciding.cancel()
+        await asyncio.gather(showing, deciding, return_exceptions=True)
 
 
 @toolbox.tool("close_tab", camel=False)

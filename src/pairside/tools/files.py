@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from pairside.bridge import Bridge
 from pairside.editor import Document, EditorError, Position, Range, Spot, language_of
 from pairside.hunks import split
-from pairside.text import decode_file, file_uri, utf16_length
+from pairside.text import decode_file, file_uri, is_absolute, read_file, utf16_length
 from pairside.tools import Call, Toolbox, ToolError
 from pairside.tools.selection import told
 
@@ -127,8 +127,8 @@ async def _open_document(bridge: Bridge, path: str) -> Document | None:
 
 def _resolved(bridge: Bridge, path: str) -> str:
     """The absolute real path; a leading `~` is the home, everything else in a name is just that."""
-    if "\0" in path:
-        raise ToolError("a path cannot hold a NUL character")
+    if not is_absolute("/" + path):
+        raise ToolError(f"this cannot be the name of a file: {path[:200]!r}")
     root = bridge.folders.value[0] if bridge.folders.value else "/"
     return os.path.realpath(os.path.join(root, os.path.expanduser(path)))
 
@@ -136,8 +136,7 @@ def _resolved(bridge: Bridge, path: str) -> str:
 def _lines(path: str) -> list[str] | None:
     """The lines of a file without their ends, at least one; None if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(READ_BYTES)
+        data = read_file(path, READ_BYTES)
     except OSError:
         return None
     text = decode_file(data)

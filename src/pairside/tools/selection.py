@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pairside.editor import Document, Position, Range, Selection
+from pairside.editor import Document, EditorError, Position, Range, Selection
 from pairside.text import file_uri
-from pairside.tools import Call, Toolbox
+from pairside.tools import Call, Toolbox, ToolError
 
 toolbox = Toolbox()
 
@@ -33,7 +33,11 @@ async def get_current_selection(call: Call) -> dict[str, Any]:
     """What is selected in the active editor now."""
     selection = call.bridge.selection.value
     if selection is None:
-        active = next((document for document in await call.bridge.editor.documents() if document.active), None)
+        try:
+            documents = await call.bridge.editor.documents()
+        except EditorError as error:
+            raise ToolError(str(error)) from None
+        active = next((document for document in documents if document.active), None)
         if active is None:
             return {"success": False, "message": "No active editor found"}
         selection = _nothing_in(active)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pairside.runtime import is_alive
+from pairside.text import read_file
 
 FILE_BYTES = 64 * 1024
 
@@ -68,10 +69,7 @@ def read(path: str) -> Lock | None:
     if not name.endswith(".lock") or not name[:-5].isdecimal():
         return None
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            facts = json.loads(file.read(FILE_BYTES))
+        facts = json.loads(read_file(path, FILE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(facts, dict):
@@ -141,6 +139,7 @@ class LockFile:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with open(descriptor, "wb") as file:
+                    os.fchmod(descriptor, 0o600)  # whatever the umask has taken away
                     file.write(os.fsencode(text))
                 os.rename(temporary, self.path)
             except BaseException:
@@ -183,5 +182,5 @@ def _make_private(folder: str) -> None:
     status = os.stat(folder)
     if status.st_uid != os.getuid():
         raise PermissionError(1, "it belongs to another user", folder)
-    if stat.S_IMODE(status.st_mode) & 0o077:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         os.chmod(folder, 0o700)

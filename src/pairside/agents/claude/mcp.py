@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from http import HTTPStatus
 from typing import Any
@@ -57,7 +58,7 @@ class _Initialize(msgspec.Struct, rename="camel"):
 
 class _ToolsCall(msgspec.Struct):
     name: str
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    arguments: Any = {}
     _meta: dict[str, Any] = {}
 
 
@@ -180,7 +181,7 @@ class Session:
         outcome = "cancelled"
         try:
             call = Call(self.client, self._bridge, "claudecode/toolUseId" in asked._meta)
-            content = await tool(call, Raw(asked.arguments))
+            content = await tool(call, Raw(None, asked.arguments))
             outcome = "ok"
             return {"content": content}
         except ToolError as error:
@@ -236,7 +237,8 @@ class Session:
         except (RpcError, TimeoutError) as error:
             log.debug("no roots: %s", error)
             return
-        self._cwd = path_of(roots[0].uri) if roots else None
+        path = path_of(roots[0].uri) if roots else None
+        self._cwd = os.path.realpath(path) if path is not None else None
 
 
 def _selection_params(selection: Selection | None) -> dict[str, Any]:

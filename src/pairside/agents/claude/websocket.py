@@ -601,9 +601,17 @@ class Server:
             now = time.monotonic()
             late = now - last > interval * 1.5
             last = now
-            for connection in tuple(self._sockets):
-                if connection.accepted:
-                    connection.excuse(now) if late else connection.check(now)
+            self._look(now, late)
+
+    def _look(self, now: float, late: bool) -> None:
+        # A function of its own, or the ticker's frame would keep the last connection alive until its next turn.
+        for connection in tuple(self._sockets):
+            if not connection.accepted:
+                continue
+            if late:
+                connection.excuse(now)
+            else:
+                connection.check(now)
 
 
 def _ports(low: int, high: int) -> Iterator[int]:

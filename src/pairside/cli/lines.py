@@ -1,0 +1,256 @@
+"""Owns how proposals, changes and events read as lines for a person.
+
+Nothing from an agent gets into such a line as it is: names go through `printable`, lines of files through
+`printable_line`. Colour is added last and taken away by click where the output is no terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from pairside.text import printable, printable_line
+
+NO_NEWLINE = "\\ No newline at end of file"
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+REASONS = {
+    "closed": "it said goodbye",
+    "lost": "the connection broke without a goodbye",
+    "violation": "it broke the rules of the protocol",
+    "unresponsive": "it gave no sign of life or took nothing any more",
+    "shutdown": "this server stopped",
+    "crashed": "a defect of pairside; see the log on standard error",
+}
+
+
+def shown(path: str) -> str:
+    """A path for a person: relative to the current folder where it lies inside."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = "/"
+    inside = here.rstrip("/") + "/"
+    return printable(path[len(inside) :] if path.startswith(inside) else path)
+
+
+def agent_of(facts: dict[str, Any]) -> str:
+    """What an agent is called."""
+    return printable(facts.get("agent") or "") or "The agent"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number and its noun."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def clock(at: float) -> str:
+    """A moment, given in seconds since the epoch, as the time of day; with the date if it was another day."""
+    then = time.localtime(at)
+    today = then[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
+
+
+def coloured(line: str) -> str:
+    """A line of a diff, coloured by its first character."""
+    colour = _COLOURS.get(line[:1])
+    return click.style(line, fg=colour) if colour else line
+
+
+# Proposals.
+
+
+def sizes(review: dict[str, Any]) -> str:
+    """How much a proposal or a change adds and removes, in parentheses; nothing where that is not known."""
+    if review["added"] is None:
+        return ""
+    return f" (+{review['added']} -{review['removed']})"
+
+
+def headline(review: dict[str, Any]) -> str:
+    """One line that says what is proposed."""
+    what = "a new file " if review["new_file"] else ""
+    return f"Review {review['id']}: {agent_of(review)} proposes {what}{shown(review['path'])}{sizes(review)}"
+
+
+def warnings(review: dict[str, Any], others: Sequence[dict[str, Any]] = ()) -> Iterator[str]:
+    """What a person should know before deciding. `others` are the pending reviews."""
+    if review["outside_workspace"]:
+        yield "Warning: this file lies outside the workspace."
+    if review["changed_on_disk"]:
+        yield (
+            f"Warning: the file changed on disk after this was proposed: {agent_of(review)} will refuse to write it."
+        )
+    same = [str(one["id"]) for one in others if one["path"] == review["path"] and one["id"] != review["id"]]
+    if same:
+        yield f"Warning: review {', '.join(same)} is for the same file."
+    if review.get("divisible") is False:
+        yield "The file as it is cannot be shown as text: accept or reject the whole proposal."
+
+
+def split(text: str) -> list[str]:
+    """The lines of a text with their ends; only LF ends a line."""
+    lines = text.split("\n")
+    last = lines.pop()
+    return [line + "\n" for line in lines] + ([last] if last else [])
+
+
+def hunk_lines(told: dict[str, Any], number: int, *, start: int = 0) -> Iterator[str]:
+    """One hunk of a proposal as in a unified diff, with the unchanged lines around it.
+
+    `number` counts from 1. No line of the original before `start` is shown.
+    """
+    hunk = told["hunks"][number - 1]
+    before = hunk["before"][max(0, start - (hunk["old_start"] - len(hunk["before"]))) :]
+    around = len(before) + len(hunk["after"])
+    old = _place(hunk["old_start"] - len(before), around + hunk["old_count"])
+    new = _place(hunk["new_start"] - len(before), around + hunk["new_count"])
+    yield f"@@ -{old} +{new} @@ hunk {number} of {told['hunk_count']}"
+    for mark, lines in ((" ", before), ("-", hunk["old"]), ("+", hunk["new"]), (" ", hunk["after"])):
+        for line in lines:
+            yield from marked(mark, line)
+
+
+def _place(start: int, lines: int) -> str:
+    """A start and a length as a unified diff says them: a length of 0 names the line before."""
+    return f"{start + 1 if lines else start},{lines}"
+
+
+def marked(mark: str, line: str) -> Iterator[str]:
+    """A line of a file as a line of a diff."""
+    yield mark + printable_line(line.removesuffix("\n"))
+    if not line.endswith("\n"):
+        yield NO_NEWLINE
+
+
+def whole(told: dict[str, Any]) -> Iterator[str]:
+    """All that a proposal changes: its hunks, or its text where there is nothing to compare with."""
+    if not told["divisible"]:
+        for line in split(told.get("proposed", "")):
+            yield from marked("+", line)
+        return
+    shown_to = 0
+    for number, hunk in enumerate(told["hunks"], 1):
+        yield from hunk_lines(told, number, start=shown_to)
+        shown_to = hunk["old_start"] + hunk["old_count"] + len(hunk["after"])
+    if not told["hunks"]:
+        yield "An empty file." if told["new_file"] else "It changes nothing."
+
+
+def verdict(told: dict[str, Any], hunks: Sequence[int] | None = None, *, stale: bool = False) -> str:
+    """What to say after a decision, by how the server took it.
+
+    `hunks` are the numbers of those that were accepted; `stale` says that the file changed after it was proposed.
+    """
+    if told["outcome"] != "accepted":
+        return f"Rejected. {agent_of(told)} waits: tell it in its terminal what to do instead."
+    part = ""
+    if hunks is not None:
+        part = f"{'hunk' if len(hunks) == 1 else 'hunks'} {', '.join(map(str, hunks))} of "
+    if stale:
+        then = f"but the file changed after it was proposed, so {agent_of(told)} will refuse to write it."
+        return f"Accepted {part}{shown(told['path'])}, {then}"
+    return f"Accepted {part}{shown(told['path'])}: {agent_of(told)} writes it now."
+
+
+# Events.
+
+
+def who(event: dict[str, Any], *, version: bool = False) -> str:
+    """The agent that an event is about."""
+    name = agent_of(event)
+    if version and event.get("version"):
+        name += f" {printable(event['version'])}"
+    if event.get("pid") is not None:
+        name += f" (pid {event['pid']})"
+    return name
+
+
+def departure(told: dict[str, Any]) -> str:
+    """How and why an agent left."""
+    code = f" {told['code']}" if told.get("code") is not None else ""
+    why = REASONS.get(told["reason"], "")
+    detail = printable(told.get("detail") or "")
+    explained = "; ".join(part for part in (why, detail) if part)
+    return f"{told['reason']}{code}" + (f" ({explained})" if explained else "")
+
+
+def line_of(event: dict[str, Any]) -> str:
+    """An event in a line."""
+    kind = event["kind"]
+    if kind == "connected":
+        return f"Client {event['client_id']} arrived"
+    if kind == "introduced":
+        return f"{who(event, version=True)} connected"
+    if kind == "disconnected":
+        return f"{who(event)} left: {departure(event)}"
+    if kind == "review":
+        return f"Review {event['review']}: {agent_of(event)} proposes {shown(event['path'])}"
+    if kind == "decided":
+        return f"Review {event['review']} ({shown(event['path'])}): {event['outcome']} by {printable(event['by'])}"
+    if kind == "mentioned":
+        return f"Mentioned {shown(event['path'])}"
+    if kind == "mention-expired":
+        return f"The mention of {shown(event['path'])} expired: no agent came within {event['seconds']:g} s"
+    if kind == "change":
+        return f"{agent_of(event)} changed {shown(event['path'])} without a review: pairside changes"
+    if kind == "call":
+        outcome = printable(str(event["outcome"]))
+        return f"Client {event['client_id']} called {printable(event['tool'])} ({event['seconds']:.3f} s): {outcome}"
+    facts = {key: value for key, value in event.items() if key not in ("number", "at", "kind")}
+    return printable(f"{kind} {facts}")
+
+
+class Commentary:
+    """Turns events into lines for somebody who watches: who comes and goes in one line each."""
+
+    INTRODUCTION_SECONDS = 1.0
+    """An agent says its name first and its process a moment later; one without a process is not waited for longer."""
+
+    def __init__(self, *, calls: bool = False) -> None:
+        self._kinds = {"disconnected", "decided", "mentioned", "mention-expired", "change"}
+        if calls:
+            self._kinds.add("call")
+        self._introduced: set[int] = set()
+        self._nameless: dict[int, tuple[float, dict[str, Any]]] = {}
+
+    def lines(self, event: dict[str, Any]) -> Iterator[str]:
+        """The lines that an event is worth."""
+        client = event["client_id"]
+        if event["kind"] == "introduced":
+            if client in self._introduced:
+                return
+            if event.get("pid") is None:
+                self._nameless[client] = (time.monotonic() + self.INTRODUCTION_SECONDS, event)
+                return
+            self._nameless.pop(client, None)
+            self._introduced.add(client)
+            yield self._at(event)
+        elif event["kind"] in self._kinds:
+            if event["kind"] == "disconnected":
+                self._introduced.discard(client)
+                self._nameless.pop(client, None)
+            yield self._at(event)
+
+    def overdue(self) -> Iterator[str]:
+        """The lines for agents whose process stayed unknown."""
+        now = time.monotonic()
+        for client, (deadline, event) in list(self._nameless.items()):
+            if now >= deadline:
+                del self._nameless[client]
+                self._introduced.add(client)
+                yield self._at(event)
+
+    @property
+    def patience(self) -> float | None:
+        """In how many seconds to ask for overdue lines; None if there will be none."""
+        deadlines = [deadline for deadline, _ in self._nameless.values()]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    @staticmethod
+    def _at(event: dict[str, Any]) -> str:
+        return f"{clock(event['at'])} {line_of(event)}"

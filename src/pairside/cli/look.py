@@ -1,0 +1,226 @@
+"""Owns the commands that look, and the one that stops: status, reviews, show, changes, log, stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from pairside import runtime
+from pairside.cli.client import Closed, NotAnswering, Server, find
+from pairside.cli.common import as_json, asks, choosing, print_json, told
+from pairside.cli.exits import Exit, Failure
+from pairside.cli.lines import (
+    agent_of,
+    clock,
+    coloured,
+    count,
+    departure,
+    headline,
+    line_of,
+    shown,
+    sizes,
+    warnings,
+    whole,
+)
+from pairside.text import printable, printable_line
+
+STOP_SECONDS = 5.0
+
+
+@click.command()
+@as_json
+@choosing
+@click.pass_context
+def status(context: click.Context, as_json: bool, port: int | None, workspace: str | None) -> None:
+    """Show the server of this folder, the agents connected to it and what waits.
+
+    The exit status is 4 if no server serves the folder; with --json that is {"running": false}.
+    """
+    try:
+        server = find(port=port, workspace=workspace)
+    except Failure as failure:
+        if as_json and failure.exit_code == Exit.NO_SERVER:
+            print_json({"running": False})
+            context.exit(Exit.NO_SERVER)
+        raise
+    with told(server):
+        facts = server.request("status")
+    if as_json:
+        print_json(facts)
+        return
+    folders = ", ".join(printable(folder) for folder in facts["workspace_folders"])
+    editor = "" if facts["editor"] == "pairside" else f", editor {printable(facts['editor'])}"
+    click.echo(f"pairside {facts['version']} serves {folders} on port {facts['port']} (pid {facts['pid']}{editor})")
+    for notice in facts["notices"]:
+        click.echo(f"Note: {printable(notice)}")
+    click.echo(f"{count(facts['client_count'], 'agent')} connected{':' if facts['clients'] else '.'}")
+    for client in facts["clients"]:
+        click.echo(f"  {_client(client)}")
+    pending, unreviewed = facts["pending_reviews"], facts["unreviewed_changes"]
+    if pending:
+        click.echo(f"{count(pending, 'review')} pending: pairside review")
+    if unreviewed:
+        click.echo(f"{count(unreviewed, 'change')} without a review: pairside changes")
+    click.echo(f"{count(facts['connects'], 'agent')} arrived in all, {facts['disconnects']} left.")
+    if facts["departures"]:
+        last = facts["departures"][-1]
+        click.echo(f"The last that left: {agent_of(last)} at {clock(last['at'])}: {departure(last)}")
+    click.echo(f"Lock file: {printable(facts['lock_file'])}")
+
+
+def _client(client: dict[str, Any]) -> str:
+    """One line about a client."""
+    version = f" {printable(client['version'])}" if client["version"] else ""
+    process = f"pid {client['pid']}" if client["pid"] is not None else "process unknown"
+    silent = max(0.0, time.time() - client["last_received_at"])
+    parts = [
+        f"{agent_of(client)}{version} ({process})",
+        f"since {clock(client['connected_at'])}",
+        f"last heard {silent:.0f} s ago",
+    ]
+    if client["calls_in_flight"]:
+        parts.append(f"{count(client['calls_in_flight'], 'call')} in flight")
+    if client["open_reviews"]:
+        parts.append(count(client["open_reviews"], "open review"))
+    return ", ".join(parts)
+
+
+@click.command()
+@as_json
+@asks
+def reviews(server: Server, as_json: bool) -> None:
+    """List the proposals that await a verdict."""
+    pending = server.request("reviews")
+    if as_json:
+        print_json(pending)
+        return
+    if not pending:
+        click.echo("No review is pending.")
+    for review in pending:
+        click.echo(f"{headline(review)}, since {clock(review['opened_at'])}")
+        for warning in warnings(review, pending):
+            click.echo(f"  {warning}")
+
+
+@click.command()
+@click.argument("id", metavar="[ID]", type=click.IntRange(0), required=False)
+@as_json
+@asks
+def show(server: Server, id: int | None, as_json: bool) -> None:
+    """Show a proposal as a diff whose hunks are numbered, for accept --hunks.
+
+    Without ID the only pending one is meant.
+    """
+    from pairside.cli.decide import ask_about, meant
+
+    id, pending = meant(server, id)
+    proposal = ask_about(server, "review/show", {"id": id})
+    if as_json:
+        print_json(proposal)
+        return
+    click.echo(headline(proposal))
+    for warning in warnings(proposal, pending):
+        click.echo(warning)
+    click.echo("\n".join(coloured(line) for line in whole(proposal)))
+
+
+@click.command()
+@click.option("--patch", is_flag=True, help="Print a patch, which git apply -R takes back.")
+@as_json
+@asks
+def changes(server: Server, patch: bool, as_json: bool) -> None:
+    """List what agents wrote without a review, oldest first.
+
+    A patch goes to a terminal with everything escaped that the terminal would obey, and to a file or a pipe exactly
+    as it is.
+    """
+    found = server.request("changes", {"patch": patch})
+    if as_json:
+        print_json(found)
+        return
+    if patch:
+        for change in found:
+            _print_patch(change)
+        return
+    if not found:
+        click.echo("No agent wrote anything without a review.")
+    for change in found:
+        note = f" [{printable(change['note'])}]" if change["note"] else ""
+        click.echo(
+            f"{change['id']}  {clock(change['at'])}  {agent_of(change)}: {change['kind']} "
+            f"{shown(change['path'])}{sizes(change)}{note}"
+        )
+
+
+def _print_patch(change: dict[str, Any]) -> None:
+    text = change.get("patch")
+    if text is None:
+        note = printable(change["note"] or "no text")
+        click.echo(f"No patch for {shown(change['path'])}: {note}.", err=True)
+        return
+    stream = sys.stdout.buffer
+    if stream.isatty():
+        for line in text.removesuffix("\n").split("\n"):
+            click.echo(coloured(printable_line(line)))
+    else:
+        stream.write(text.encode("utf-8", "surrogatepass"))
+        stream.flush()
+
+
+@click.command()
+@click.option("--wire", is_flag=True, help="Show the messages on the wire too: direction and length.")
+@click.option("--contents", is_flag=True, help="With --wire: the beginning of each message, secrets masked.")
+@as_json
+@asks
+def log(server: Server, wire: bool, contents: bool, as_json: bool) -> None:
+    """Show what happened lately: who came and went, calls, proposals, decisions, changes.
+
+    It is kept in the memory of the server alone, and bounded.
+    """
+    if contents and not wire:
+        raise Failure("--contents needs --wire.", Exit.USAGE)
+    found = server.request("log", {"wire": wire, "contents": contents})
+    if as_json:
+        print_json(found)
+        return
+    lines = [(event["at"], f"{clock(event['at'])} {line_of(event)}") for event in found["events"]]
+    for frame in found.get("frames", []):
+        text = f" {printable(frame['contents'])}" if "contents" in frame else ""
+        lines.append(
+            (
+                frame["at"],
+                f"{clock(frame['at'])} Client {frame['client_id']} {frame['direction']} {frame['length']}{text}",
+            )
+        )
+    for _, line in sorted(lines, key=lambda one: one[0]):
+        click.echo(line)
+    if not lines:
+        click.echo("Nothing happened yet.")
+
+
+@click.command()
+@as_json
+@asks
+def stop(server: Server, as_json: bool) -> None:
+    """Stop the server of this folder, and wait until it is gone.
+
+    What is pending is not answered: it can be decided in the terminal of the agent.
+    """
+    path = runtime.socket_path(runtime.directory(os.environ), server.port)
+    stopped = server.request("stop")
+    deadline = time.monotonic() + STOP_SECONDS
+    try:
+        while True:
+            server.line(deadline - time.monotonic())
+    except (Closed, NotAnswering):
+        pass
+    if os.path.exists(path):
+        raise Failure(f"pairside on port {server.port} (pid {stopped['pid']}) is still there after {STOP_SECONDS:g} s.")
+    if as_json:
+        print_json({"stopped": True, "port": server.port, **stopped})
+    else:
+        click.echo(f"pairside on port {server.port} has stopped.")

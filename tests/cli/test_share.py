@@ -1,0 +1,116 @@
+"""select, mention and open: what the agent is told, and what the person is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.robot import PID, Robot
+from tests.e2e.home import Home
+from tests.e2e.served import Served
+
+
+def test_selected_lines_reach_the_agent(home: Home, served: Served, robot: Robot) -> None:
+    """Their text and their place, 0-based as agents count, and the person reads back what they meant."""
+    path = home.write("a.py", "one\ntwo\nthree\n")
+    assert served.do("select", "a.py:2-3") == "Selected lines 2 to 3 of a.py (9 characters), for the next prompt.\n"
+    told = robot.wait_told("selection_changed")
+    assert (told["text"], told["filePath"]) == ("two\nthree", str(path))
+    assert told["selection"]["start"] == {"line": 1, "character": 0}
+    assert told["selection"]["end"] == {"line": 2, "character": 5}
+
+
+def test_selected_columns_reach_the_agent_in_utf16(home: Home, served: Served, robot: Robot) -> None:
+    """A person counts characters; the last one is included."""
+    home.write("a.py", "a𝟚ü𝟛b\n")
+    assert "Selected line 1 of a.py (2 characters)" in served.do("select", "a.py:1:2-1:3")
+    told = robot.wait_told("selection_changed")
+    assert told["text"] == "𝟚ü"
+    assert (told["selection"]["start"]["character"], told["selection"]["end"]["character"]) == (1, 4)
+
+
+def test_a_selection_ends_with_the_prompt_unless_it_is_kept(home: Home, served: Served, robot: Robot) -> None:
+    """closeAllDiffTabs comes with each prompt; --keep makes the selection stand, --clear ends it."""
+    home.write("a.py", "one\n")
+    served.do("select", "a.py:1")
+    robot.wait_told("selection_changed")
+    robot.call("closeAllDiffTabs")
+    assert robot.wait_told("selection_changed", 2)["text"] == ""
+    assert "until it is cleared" in served.do("select", "a.py:1", "--keep")
+    robot.wait_told("selection_changed", 3)
+    robot.call("closeAllDiffTabs")
+    assert served.do("select", "--clear") == "Nothing is selected.\n"
+    assert robot.wait_told("selection_changed", 4)["text"] == ""
+
+
+def test_a_file_without_lines_is_shown_as_open(home: Home, served: Served, robot: Robot) -> None:
+    """Its name is told, none of its text."""
+    path = home.write("a.py", "one\n")
+    assert served.do("select", "a.py") == "Open: a.py, for the next prompt.\n"
+    told = robot.wait_told("selection_changed")
+    assert (told["text"], told["filePath"]) == ("", str(path))
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.py", "--clear"], ["--clear", "--keep"], ["missing.py"], ["a.py:9"]])
+def test_a_selection_that_makes_no_sense_is_a_usage_error(home: Home, served: Served, arguments: list[str]) -> None:
+    """Nothing is guessed."""
+    home.write("a.py", "one\n")
+    assert served.run("select", *arguments).returncode == 2
+
+
+def test_mentioned_lines_reach_the_agent(home: Home, served: Served, robot: Robot) -> None:
+    """0-based, the last one included; without lines the keys are left out."""
+    path = home.write("a.py", "one\ntwo\nthree\n")
+    served.wait(lambda now: now["clients"] and now["clients"][0]["pid"])
+    served.do("mention", "a.py:2-3")
+    told = robot.wait_told("at_mentioned")
+    assert (told["lineStart"], told["lineEnd"]) == (1, 2)
+    assert told["filePath"] in (str(path), "a.py")
+    assert served.do("mention", "a.py:3") == f"Mentioned a.py to Claude Code (pid {PID}).\n"
+    assert robot.wait_told("at_mentioned", 2)["lineStart"] == 2
+    served.do("mention", "a.py")
+    assert "lineStart" not in robot.wait_told("at_mentioned", 3)
+
+
+def test_a_folder_can_be_mentioned_but_has_no_lines(home: Home, served: Served, robot: Robot) -> None:
+    """Lines of a folder are a usage error."""
+    folder = home.project / "folder"
+    folder.mkdir()
+    served.wait(lambda now: now["clients"] and now["clients"][0]["pid"])
+    served.do("mention", "folder")
+    assert robot.wait_told("at_mentioned")["filePath"] in (str(folder), "folder")
+    assert served.run("mention", "folder:1").returncode == 2
+
+
+def test_a_mention_without_an_agent_waits_and_says_so(home: Home, served: Served) -> None:
+    """The person knows that nothing has arrived yet."""
+    home.write("a.py", "one\n")
+    assert served.do("mention", "a.py") == "No agent listens yet: the mention of a.py waits 60 s for one.\n"
+    told = json.loads(served.do("mention", "a.py", "--json"))
+    assert told == {"delivered": False, "waits_seconds": 60.0}
+
+
+def test_the_columns_of_a_mention_are_left_out_with_a_word(home: Home, served: Served) -> None:
+    """What a compiler prints can be pasted."""
+    home.write("a.py", "one\n")
+    done = served.run("mention", "a.py:1:2")
+    assert done.returncode == 0
+    assert "columns were left out" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "warned"), [("sp ace.py", True), ("plain.py", False)])
+def test_a_name_with_blanks_is_warned_of(home: Home, served: Served, name: str, warned: bool) -> None:
+    """Claude Code takes such a name only up to the first blank."""
+    home.write(name, "one\n")
+    assert ("holds blanks" in served.run("mention", name).stderr) is warned
+
+
+def test_an_opened_file_is_what_the_agent_sees(home: Home, served: Served, robot: Robot) -> None:
+    """The line counts from 1; a folder cannot be opened, and a line that is not there is told."""
+    home.write("a.py", "one\ntwo\n")
+    assert served.do("open", "a.py:2") == "Opened a.py.\n"
+    assert robot.wait_told("selection_changed")["selection"]["start"] == {"line": 1, "character": 0}
+    assert "a.py" in robot.call("getOpenEditors")[0]
+    assert served.run("open", ".").returncode == 2
+    assert served.run("open", "a.py:9").returncode == 1
