@@ -455,8 +455,8 @@ async def test_a_stop_with_thirty_clients_of_which_five_are_stalled_takes_less_t
             assert len(running.bridge.clients) == 0
             assert len(witness.departures) == 30
             assert {departure.why.reason for departure in witness.departures} == {Reason.SHUTDOWN}
-            for client in clients + stalled:
-                client.close()
+            for each in clients + stalled:
+                each.close()
 
 
 async def test_ten_thousand_bytes_of_noise_never_make_a_client() -> None:

@@ -239,7 +239,6 @@ async def test_a_call_of_a_batch_that_is_cancelled_does_not_hold_up_its_answers(
         assert [one["id"] for one in await client.answer()] == [1]
 
 
-@pytest.mark.xfail(reason="Peer does not count out a call that was cancelled before it began", strict=True)
 async def test_a_call_that_is_cancelled_by_the_batch_that_makes_it_does_not_hold_up_its_answers() -> None:
     """It has not begun then, and there is nothing of it that could still count itself out."""
     async with line(WITH_BATCHES) as (_, client):

@@ -48,6 +48,9 @@ class Witness:
         assert review in list(self.reviews)
         self.opened_ids.append(review.id)
 
+    def decided(self, review: Review, verdict: Verdict) -> None:
+        assert review in list(self.reviews)
+
     def closed(self, review: Review, verdict: Verdict) -> None:
         assert review not in list(self.reviews)
         self.closings.append((review.id, verdict.outcome, verdict.by))
@@ -58,6 +61,9 @@ class Broken:
 
     def opened(self, review: Review) -> None:
         raise RuntimeError("opened")
+
+    def decided(self, review: Review, verdict: Verdict) -> None:
+        raise RuntimeError("decided")
 
     def closed(self, review: Review, verdict: Verdict) -> None:
         raise RuntimeError("closed")

@@ -210,6 +210,10 @@ class _ReviewEvents:
             "review", review.client.id, review=review.id, path=review.path, agent=review.client.agent
         )
 
+    def decided(self, review: Review, verdict: Verdict) -> None:
+        # Now, and not when the waiting call wakes: the agent may ask about the file before that.
+        self._bridge.changes.reviewed(review.client, review.path)
+
     def closed(self, review: Review, verdict: Verdict) -> None:
         self._bridge.editor.hide_review(review.id)
         self._bridge.journal.note(

@@ -209,7 +209,10 @@ class Peer:
             error = RpcError(jsonrpc.OVERLOADED, f"too many calls in flight (limit {self._limit})")
         else:
             assert self._group is not None
-            self._calls[request.id] = self._group.create_task(self._call(request, batch))
+            call = self._group.create_task(self._call(request, batch))
+            self._calls[request.id] = call
+            if batch is not None:
+                call.add_done_callback(lambda call: self._count_out(call, batch))
             return
         await self._answer(jsonrpc.failure(request.id, error), batch)
 
@@ -223,10 +226,6 @@ class Peer:
             answer = jsonrpc.failure(request.id, error)
         except Gone:
             return
-        except asyncio.CancelledError:
-            if batch is not None:
-                await self._answer(None, batch)
-            raise
         except Exception:
             log.exception("request %s failed", request.method)
             answer = jsonrpc.failure(request.id, RpcError(jsonrpc.INTERNAL_ERROR, "Internal error"))
@@ -234,6 +233,11 @@ class Peer:
             if self._calls.get(request.id) is asyncio.current_task():
                 del self._calls[request.id]
         await self._answer(answer, batch)
+
+    def _count_out(self, call: asyncio.Task[None], batch: _Batch) -> None:
+        """A cancelled call owes its batch nothing any more; it may have been cancelled before it began."""
+        if call.cancelled() and self._group is not None and self.channel.ending is None:
+            self._group.create_task(self._answer(None, batch))
 
     async def _answer(self, answer: dict[str, Any] | None, batch: _Batch | None) -> None:
         """Send an answer, or keep it until its batch is complete."""

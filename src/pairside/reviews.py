@@ -133,6 +133,9 @@ class Listener(Protocol):
     def opened(self, review: Review) -> None:
         """A review is pending."""
 
+    def decided(self, review: Review, verdict: Verdict) -> None:
+        """Somebody decided a review, which is still pending until the agent has its answer."""
+
     def closed(self, review: Review, verdict: Verdict) -> None:
         """A review is no longer pending. Told exactly once for each, after it was removed."""
 
@@ -206,6 +209,7 @@ class Reviews:
         review = self.get(id)
         assert review._verdict is not None
         review._verdict.set_result(verdict)
+        self._tell("decided", review, verdict)
 
     async def accept(
         self, id: int, *, by: str, numbers: Collection[int] | None = None, text: str | None = None

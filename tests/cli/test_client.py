@@ -131,6 +131,16 @@ def test_a_server_elsewhere_that_does_not_answer_stands_in_nobodys_way(home: Hom
             os.kill(served.pid, signal.SIGCONT)
 
 
+def test_a_nearer_server_that_does_not_answer_is_not_passed_over(home: Home, served: Served) -> None:
+    """A decision must not go to the reviews of another folder because the right server is busy."""
+    inner = home.project / "inner"
+    inner.mkdir()
+    with Served(home) as second:
+        second.start("--workspace", str(inner), "--new")
+        third = pairside(home, "status", "--json", cwd=inner)
+        assert third.returncode == 2 or json.loads(third.stdout)["workspace_folders"][0] == str(home.project)
+
+
 def test_a_socket_whose_owner_speaks_nonsense_is_passed_over(home: Home, served: Served) -> None:
     """What answers hello with anything else is no server."""
     path = home.home / ".local" / "state" / "pairside" / "run" / "9.sock"

@@ -228,4 +228,5 @@ def test_every_command_has_help(home: Home) -> None:
     for name in COMMANDS:
         (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
         assert len(line.split()) > 2, line
+        assert not line.endswith("..."), f"the first sentence is too long: {line}"
         assert pairside(home, name, "--help").returncode == 0

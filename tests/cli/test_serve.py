@@ -136,6 +136,26 @@ def test_a_signal_ends_it_with_status_0_after_clean_up(
     assert served.output.endswith("pairside has stopped.\n")
 
 
+def test_signals_that_keep_coming_do_not_spoil_its_end(home: Home) -> None:
+    """A closing terminal, a supervisor and a person may all send one: the status is 0 all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pairside", "serve"],
+        cwd=home.project, env=home.environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+
+        def ended() -> bool:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 20:
+                process.send_signal(number)
+            return process.poll() is not None
+
+        until(ended, timeout=10, what="it ended")
+    assert process.returncode == 0
+    assert home.lock_files == []
+
+
 def test_under_nohup_a_hangup_does_not_end_it(home: Home) -> None:
     """SIGHUP stays ignored where it was ignored at the start; SIGTERM still ends it."""
     process = subprocess.Popen(

@@ -16,9 +16,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.pass_context
 def completion(context: click.Context, shell: str | None) -> None:
-    """Print the completion script of a shell: by default that of $SHELL.
+    """Print the completion script of a shell.
 
-    For bash and zsh, in the start-up file of the shell: eval "$(pairside completion)". For fish: pairside completion
+    By default it is that of $SHELL. For bash and zsh, in the start-up file of the shell: eval "$(pairside completion)". For fish: pairside completion
     fish | source.
     """
     shell = shell or os.path.basename(os.environ.get("SHELL", ""))

@@ -110,7 +110,7 @@ def ask_about(server: Server, method: str, params: dict[str, Any]) -> dict[str, 
 @as_json
 @asks
 def accept(server: Server, id: int | None, hunks: list[int] | None, text_file: str | None, as_json: bool) -> None:
-    """Accept a proposal: whole, some of its hunks, or another text in its place.
+    """Accept a proposal, some of its hunks or another text.
 
     Without ID the only pending one is meant. A text must be UTF-8 and reaches the agent byte for byte; only one with
     CRLF at the end of every line is given with LF, which the agent turns back where the file has CRLF.
@@ -141,9 +141,9 @@ def accept(server: Server, id: int | None, hunks: list[int] | None, text_file: s
 @as_json
 @asks
 def reject(server: Server, id: int | None, as_json: bool) -> None:
-    """Reject a proposal: the agent stops and waits for the person in its terminal.
+    """Reject a proposal.
 
-    Without ID the only pending one is meant.
+    The agent stops and waits for the person in its terminal. Without ID the only pending one is meant.
     """
     id, _ = meant(server, id)
     told = ask_about(server, "review/reject", {"id": id})
@@ -158,9 +158,10 @@ def reject(server: Server, id: int | None, as_json: bool) -> None:
 @as_json
 @asks
 def edit(server: Server, id: int | None, as_json: bool) -> None:
-    """Edit a proposal in $VISUAL or $EDITOR, then accept the edited text, reject it or leave it pending.
+    """Edit a proposal, then accept or reject it.
 
-    Without ID the only pending one is meant. What the editor saves reaches the agent byte for byte.
+    The editor is $VISUAL or $EDITOR. After it the edited text can be accepted, edited again, rejected or left. Without
+    ID the only pending one is meant. What the editor saves reaches the agent byte for byte, as with accept --text-file.
     """
     from pairside.cli.review import Session
 

@@ -185,6 +185,8 @@ def line_of(event: dict[str, Any]) -> str:
     if kind == "connected":
         return f"Client {event['client_id']} arrived"
     if kind == "introduced":
+        if event.get("pid") is None:
+            return f"Client {event['client_id']} is {who(event, version=True)}"
         return f"{who(event, version=True)} connected"
     if kind == "disconnected":
         return f"{who(event)} left: {departure(event)}"
@@ -243,7 +245,7 @@ class Commentary:
             if now >= deadline:
                 del self._nameless[client]
                 self._introduced.add(client)
-                yield self._at(event)
+                yield f"{clock(event['at'])} {who(event, version=True)} connected"
 
     @property
     def patience(self) -> float | None:

@@ -36,7 +36,7 @@ STOP_SECONDS = 5.0
 @choosing
 @click.pass_context
 def status(context: click.Context, as_json: bool, port: int | None, workspace: str | None) -> None:
-    """Show the server of this folder, the agents connected to it and what waits.
+    """Show the server of this folder, its agents and what waits.
 
     The exit status is 4 if no server serves the folder; with --json that is {"running": false}.
     """
@@ -111,9 +111,9 @@ def reviews(server: Server, as_json: bool) -> None:
 @as_json
 @asks
 def show(server: Server, id: int | None, as_json: bool) -> None:
-    """Show a proposal as a diff whose hunks are numbered, for accept --hunks.
+    """Show a proposal as a diff with numbered hunks.
 
-    Without ID the only pending one is meant.
+    The numbers are those that accept --hunks takes. Without ID the only pending one is meant.
     """
     from pairside.cli.decide import ask_about, meant
 
@@ -177,9 +177,9 @@ def _print_patch(change: dict[str, Any]) -> None:
 @as_json
 @asks
 def log(server: Server, wire: bool, contents: bool, as_json: bool) -> None:
-    """Show what happened lately: who came and went, calls, proposals, decisions, changes.
+    """Show what happened lately.
 
-    It is kept in the memory of the server alone, and bounded.
+    Who came and went, calls, proposals, decisions, changes. It is kept in the memory of the server alone, and bounded.
     """
     if contents and not wire:
         raise Failure("--contents needs --wire.", Exit.USAGE)
@@ -206,9 +206,9 @@ def log(server: Server, wire: bool, contents: bool, as_json: bool) -> None:
 @as_json
 @asks
 def stop(server: Server, as_json: bool) -> None:
-    """Stop the server of this folder, and wait until it is gone.
+    """Stop the server of this folder.
 
-    What is pending is not answered: it can be decided in the terminal of the agent.
+    The command returns when the server is gone. What is pending is not answered: it can be decided in the terminal of the agent.
     """
     path = runtime.socket_path(runtime.directory(os.environ), server.port)
     stopped = server.request("stop")

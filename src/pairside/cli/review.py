@@ -400,7 +400,7 @@ def _without(told: dict[str, Any], left_out: Sequence[int]) -> str:
 @asks
 @click.pass_context
 def review(context: click.Context, server: Server, id: int | None, once: bool, as_json: bool) -> None:
-    """Review proposals hunk by hunk, one after the other, and wait for the next.
+    """Review proposals hunk by hunk as they come.
 
     With ID it is about that one alone. For each hunk: y accepts it, n leaves it out, a and d do so for all that
     follow, e edits the proposal in $VISUAL or $EDITOR, s skips the review, q quits, ? helps. What is skipped, and all

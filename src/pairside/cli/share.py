@@ -69,7 +69,7 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
 @as_json
 @asks
 def mention(server: Server, place: str, as_json: bool) -> None:
-    """Put a file, a folder or lines of a file into the prompt of an agent.
+    """Put a file, a folder or lines into an agent's prompt.
 
     The agent is the one that was last active; where none is connected the mention waits for one. A mention has
     lines only: columns are left out.

@@ -47,7 +47,6 @@ async def open_diff(
         proposed=new_file_contents,
     ) as review:
         verdict = await _verdict(bridge, review)
-        bridge.changes.reviewed(call.client, review.path)
     if verdict.outcome is Outcome.ACCEPTED:
         assert verdict.text is not None
         return [SAVED, verdict.text]
@@ -93,6 +92,4 @@ def _withdraw(bridge: Bridge, review: Review) -> bool:
         bridge.reviews.decide(review.id, Verdict(Outcome.WITHDRAWN, f"{review.client.agent or 'the agent'} itself"))
     except NotPending:
         return False
-    # Told here and not when the waiting openDiff wakes: the agent's next call may come before that.
-    bridge.changes.reviewed(review.client, review.path)
     return True
