@@ -114,8 +114,8 @@ async def serving(
                     lock.write(folders)
                 except (OSError, discovery.DiscoveryError) as error:
                     raise StartError(str(error)) from None
-            upkeep = asyncio.create_task(_upkeep(state, agents.port, lock), name="upkeep")
-            cleanup.callback(upkeep.cancel)
+            for work in (_upkeep(state, agents.port, lock), _follow_folders(bridge, state, agents.port, token, lock)):
+                cleanup.callback(asyncio.create_task(work).cancel)
             yield serving
 
 
@@ -188,3 +188,15 @@ async def _upkeep(state: str, port: int, lock: discovery.LockFile) -> None:
                     log.warning("the lock file %s was gone: written again", lock.path)
             except discovery.DiscoveryError as error:
                 log.warning("%s", error)
+
+
+async def _follow_folders(bridge: Bridge, state: str, port: int, token: str, lock: discovery.LockFile) -> None:
+    """Tell clients and successors, with the same token, when the editor opens other folders."""
+    version = bridge.folders.version
+    while True:
+        version = await bridge.folders.changed(version)
+        try:
+            runtime.write_record(state, port, token, bridge.folders.value)
+            lock.write(bridge.folders.value)
+        except (OSError, discovery.DiscoveryError) as error:
+            log.warning("the folders changed, but agents cannot be told: %s", error)

@@ -137,8 +137,13 @@ def test_a_nearer_server_that_does_not_answer_is_not_passed_over(home: Home, ser
     inner.mkdir()
     with Served(home) as second:
         second.start("--workspace", str(inner), "--new")
-        third = pairside(home, "status", "--json", cwd=inner)
-        assert third.returncode == 2 or json.loads(third.stdout)["workspace_folders"][0] == str(home.project)
+        os.kill(second.pid, signal.SIGSTOP)
+        try:
+            done = pairside(home, "status", cwd=inner)
+            assert done.returncode == 1
+            assert f"(pid {second.pid}) does not answer" in done.stderr.decode()
+        finally:
+            os.kill(second.pid, signal.SIGCONT)
 
 
 def test_a_socket_whose_owner_speaks_nonsense_is_passed_over(home: Home, served: Served) -> None:

@@ -18,8 +18,8 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(context: click.Context, shell: str | None) -> None:
     """Print the completion script of a shell.
 
-    By default it is that of $SHELL. For bash and zsh, in the start-up file of the shell: eval "$(pairside completion)". For fish: pairside completion
-    fish | source.
+    By default it is that of $SHELL. For bash and zsh, in the start-up file of the shell:
+    eval "$(pairside completion)". For fish: pairside completion fish | source.
     """
     shell = shell or os.path.basename(os.environ.get("SHELL", ""))
     kind = get_completion_class(shell) if shell in SHELLS else None

@@ -208,7 +208,8 @@ def log(server: Server, wire: bool, contents: bool, as_json: bool) -> None:
 def stop(server: Server, as_json: bool) -> None:
     """Stop the server of this folder.
 
-    The command returns when the server is gone. What is pending is not answered: it can be decided in the terminal of the agent.
+    The command returns when the server is gone. What is pending is not answered: it can be decided in the terminal of
+    the agent.
     """
     path = runtime.socket_path(runtime.directory(os.environ), server.port)
     stopped = server.request("stop")

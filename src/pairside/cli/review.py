@@ -94,7 +94,7 @@ class Session:
         self._over_here: set[int] = set()
         """The reviews decided here or found decided; they may be listed until their agent has taken the answer."""
         self._fresh = False
-        """A proposal came, or another one went, since we last looked."""
+        """A proposal came since we last looked."""
         self._untold: list[str] = []
 
     # The loop.
@@ -109,6 +109,7 @@ class Session:
             self._server.follow()
             now = {review["id"] for review in self._server.request("reviews")}
             while True:
+                self._hear()
                 self._fresh = False
                 pending = self._server.request("reviews")
                 waiting = [
@@ -171,7 +172,7 @@ class Session:
     def _hear(self) -> bool:
         """Take in what the server has told; returns whether the current review still awaits a verdict."""
         for event in self._server.events():
-            if event["kind"] in ("review", "decided"):
+            if event["kind"] == "review":
                 self._fresh = True
             if event["kind"] == "decided":
                 self._skipped.discard(event["review"])
@@ -236,8 +237,8 @@ class Session:
             self._current = None
         return Exit.OK
 
-    def _ask(self, question: str, answers: str, help: str) -> str:
-        """The first letter of an answer that is among `answers`.
+    def _ask(self, question: str, answers: str, explained: str) -> str:
+        """The answer, one letter of `answers`; any other one has them explained.
 
         Raises:
             Overtaken: Somebody else decided meanwhile.
@@ -253,15 +254,13 @@ class Session:
                 raise Overtaken(
                     sentence(f"review {over['review']} ({shown(over['path'])}) was {over['outcome']} by {by}")
                 )
-            letter = answer[:1]
-            if letter == "?" or not letter or letter not in answers or len(answer) > 1:
-                self._dialogue.say(help)
-            elif letter == "q":
+            if answer == "q":
                 raise Quit
-            elif letter == "s":
+            if answer == "s":
                 raise Skipped
-            else:
-                return letter
+            if len(answer) == 1 and answer != "?" and answer in answers:
+                return answer
+            self._dialogue.say(explained)
 
     def _by_hunks(self, told: dict[str, Any]) -> None:
         total = len(told["hunks"])
@@ -322,16 +321,17 @@ class Session:
                         self._reject(told)
                     if answer == "y":
                         self._accept(told, text=edited)
-            except Failure as failure:
-                self._dialogue.say(failure.message)
             except Decided:
                 raise
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, Failure):
+                    self._dialogue.say(error.message)
                 if edited != text:
                     draft.keep()
                     self._dialogue.say()
                     self._dialogue.say(f"The edited text is kept in {draft.path}")
-                raise
+                if not isinstance(error, Failure):
+                    raise
 
     def edit_alone(self, told: dict[str, Any]) -> dict[str, Any] | None:
         """Edit one proposal and decide it; what the server said, or None if it stays pending.
@@ -364,21 +364,21 @@ class Session:
             params["hunks"] = hunks
         if text is not None:
             params["text"] = text
-        self._decide("review/accept", params, hunks)
+        self._decide(told, "review/accept", params, hunks)
 
     def _reject(self, told: dict[str, Any]) -> None:
-        self._decide("review/reject", {"id": told["id"]}, None)
+        self._decide(told, "review/reject", {"id": told["id"]}, None)
 
-    def _decide(self, method: str, params: dict[str, Any], hunks: list[int] | None) -> None:
-        self._over_here.add(params["id"])
+    def _decide(self, told: dict[str, Any], method: str, params: dict[str, Any], hunks: list[int] | None) -> None:
+        self._over_here.add(told["id"])
         try:
             answer = self._server.request(method, params)
         except Refused:
-            self._over_here.discard(params["id"])
+            self._over_here.discard(told["id"])
             raise
         if self._programs:
             print_json(answer, line=True)
-        self._dialogue.say(verdict(answer, hunks))
+        self._dialogue.say(verdict(answer, hunks, stale=told["changed_on_disk"]))
         raise Decided(answer)
 
 

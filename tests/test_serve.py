@@ -1,0 +1,34 @@
+"""The composition: what stands on disk while a server runs agrees with the server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pairside import runtime
+
+from .conftest import Serve, address_of, agent
+from .until import until
+
+
+async def test_when_the_folders_change_the_lock_is_rewritten_with_the_same_token(serve: Serve, tmp_path: Path) -> None:
+    """Clients compare the lock with their working directory at every start; connected ones keep their token."""
+    async with serve() as server:
+        before = json.loads(Path(server.lock_file).read_text())
+        other = os.path.realpath(tmp_path)
+        async with agent(address_of(server)) as connected:
+            server.bridge.folders.set((other, *server.bridge.folders.value))
+            await until(
+                lambda: json.loads(Path(server.lock_file).read_text())["workspaceFolders"][0] == other, "rewritten"
+            )
+            after = json.loads(Path(server.lock_file).read_text())
+            assert after == {**before, "workspaceFolders": [other, *before["workspaceFolders"]]}
+            assert json.loads((await connected.call("getWorkspaceFolders"))[0])["rootPath"] == other
+        state = runtime.directory(server.environment)
+        record = runtime.read_record(runtime.record_path(state, server.port))
+        assert record is not None
+        assert record.folders == server.bridge.folders.value
+    assert not os.path.exists(server.lock_file)
+    assert not os.path.exists(runtime.record_path(state, server.port))
+    assert not os.path.exists(runtime.socket_path(state, server.port))
