@@ -913,11 +913,10 @@ async def test_a_write_whose_review_was_here_is_not_listed(workspace: Path, way:
 
 
 async def test_a_write_that_follows_its_closed_proposal_in_one_breath_is_not_listed(workspace: Path) -> None:
-    """The client need not wait for the answer to close_tab, nor we for the openDiff to wake."""
+    """The client need not wait for the answer to close_tab, nor we for the openDiff to wake; and it covers one write."""
     file = workspace / "a.py"
     file.write_bytes(b"0")
-    async with testing.server() as running:
-        client = await RawClient.open(running.port, running.token)
+    async with line() as (running, client):
         await propose(client, 1, path=str(file), text="1")
         await running.editor.shown()
         close = request("tools/call", id=2, params={"name": "close_tab", "arguments": {"tab_name": "tab 1"}})
@@ -925,13 +924,15 @@ async def test_a_write_that_follows_its_closed_proposal_in_one_breath_is_not_lis
         await client.send(frame(TEXT, close.encode()) + frame(TEXT, ask.encode()))
         await client.answer(3)
         file.write_bytes(b"1")
-        await asked(client, request("tools/call", id=4, params={"name": "getDiagnostics"}))
+        await client.call(4, "getDiagnostics")
+        await client.answer(4)
         assert list(running.bridge.changes) == []
-        await asked(client, ask)
+        await client.call(5, "getDiagnostics", uri=str(file))
+        await client.answer(5)
         file.write_bytes(b"2")
-        await asked(client, request("tools/call", id=6, params={"name": "getDiagnostics"}))
+        await client.call(6, "getDiagnostics")
+        await client.answer(6)
         assert len(running.bridge.changes) == 1
-        client.close()
 
 
 async def test_a_rejected_proposal_does_not_hide_a_later_write(workspace: Path) -> None:
