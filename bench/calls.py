@@ -93,9 +93,7 @@ def selection(*, quick: bool) -> list[Figure]:
         for client in clients:
             told = client.receive()  # each gets it once it is ready
         # The same bytes, and something in them to know it by.
-        broadcasts = [
-            (told.replace(b"line 030", wanted).replace(b"\n", b" ") + b"\n", wanted) for _, wanted in lines
-        ]
+        broadcasts = [(told.replace(b"line 030", wanted).replace(b"\n", b" ") + b"\n", wanted) for _, wanted in lines]
 
         def measure(
             name: str, server: Process, how: Telling, what: list[tuple[bytes, bytes]], readers: list[Client]
@@ -123,8 +121,10 @@ def selection(*, quick: bool) -> list[Figure]:
         with client_pinned():
             for _ in range(1 + rounds):
                 shuffled(works)
-        for end in (telling, broadcasting, *clients, *others):
-            end.close()
+        for client in (*clients, *others):
+            client.close()
+        telling.close()
+        broadcasting.close()
     to = f"selection to {CLIENTS} clients"
     by = "broadcast, websockets"
     return [

@@ -21,14 +21,14 @@ def idle(*, quick: bool) -> list[Figure]:
         selected = {"path": str(file), "keep": True}
         with pairside(home, PAIRSIDE_LIMITS_CLIENTS="1000") as server:
             observe(server, "select", selected)
-            clients = [_listening(server, 0)]
+            clients = _listening(server, 1)
             with_one = server.resident()
             # What the log keeps is bounded and no client's own: fill it first.
             again = message("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}, id=1)
             for _ in range(1200):
                 clients[0].ask(again)
             before = server.resident()
-            clients += [_listening(server, 1 + number) for number in range(further)]
+            clients += _listening(server, further)
             each = (server.resident() - before) / further
             if observe(server, "status")["client_count"] != 1 + further:
                 raise ConnectionError("not all clients stayed")
@@ -36,7 +36,7 @@ def idle(*, quick: bool) -> list[Figure]:
                 client.close()
         with pairside(home) as server:
             observe(server, "select", selected)
-            clients = [_listening(server, number) for number in range(CLIENTS)]
+            clients = _listening(server, CLIENTS)
             used, started = server.cpu(), time.monotonic()
             time.sleep(6 if quick else 32)  # the measurement itself
             share = (server.cpu() - used) / (time.monotonic() - started) * 100
@@ -49,8 +49,11 @@ def idle(*, quick: bool) -> list[Figure]:
     ]
 
 
-def _listening(server: Process, number: int) -> Client:
-    """A client that has been told the selection, and then is silent."""
-    client = Client.connect(server.port, server.token)
-    client.initialize(pid=nobody(number))
-    return client
+def _listening(server: Process, count: int) -> list[Client]:
+    """Clients that have been told the selection, and are silent from then on."""
+    clients = [Client.connect(server.port, server.token) for _ in range(count)]
+    for number, client in enumerate(clients):
+        client.initialize(pid=nobody(number))
+    for client in clients:
+        client.receive_with(b"selection_changed")
+    return clients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -166,3 +167,38 @@ def test_params_left_out_are_an_empty_object() -> None:
     message = jsonrpc.parse('{"jsonrpc":"2.0","method":"m"}')
     assert isinstance(message, Notification)
     assert message.params.to(dict[str, Any]) == {}
+
+
+@pytest.mark.parametrize("depth", [2, 300, 400, 500, 900])
+def test_a_batch_in_a_batch_is_not_looked_into_however_deep_it_goes(depth: int) -> None:
+    """It is one bad element, and no depth makes the parser give up with anything but an answer."""
+    message = jsonrpc.parse("[" * depth + "]" * depth)
+    assert isinstance(message, Batch)
+    [element] = message.messages
+    assert isinstance(element, RpcError)
+    assert element.code == jsonrpc.INVALID_REQUEST
+
+
+def test_an_array_of_nothing_costs_little_more_than_its_text() -> None:
+    """A long batch is refused before anything is made of its elements."""
+    text = "[" + "0," * 8_000_000 + "0]"
+    tracemalloc.start()
+    try:
+        assert code(text) == (jsonrpc.INVALID_REQUEST, None)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()
+    assert code("[" + "0," * 2000 + "0]") == (jsonrpc.INVALID_REQUEST, None)
+    assert code("[" + "0," * 8_000_000) == (jsonrpc.PARSE_ERROR, None)
+
+
+@pytest.mark.parametrize("text", ['{"a":{"b":1},"c":2}', '{"a":{"b":1},"c":"\\ud800"}'])
+def test_a_member_is_found_without_looking_at_it(text: str) -> None:
+    """By either decoder; what is no object has no members."""
+    raw = jsonrpc.Raw(msgspec.Raw(text.encode()))
+    member = raw.member("a")
+    assert member is not None
+    assert member.to(dict[str, int]) == {"b": 1}
+    assert raw.member("b") is None
+    assert jsonrpc.Raw(msgspec.Raw(b"[1]")).member("a") is None
+    assert jsonrpc.Raw(None, [1]).member("a") is None

@@ -242,8 +242,8 @@ async def test_a_call_of_a_batch_that_is_cancelled_does_not_hold_up_its_answers(
 async def test_a_call_that_is_cancelled_by_the_batch_that_makes_it_does_not_hold_up_its_answers() -> None:
     """It has not begun then, and there is nothing of it that could still count itself out."""
     async with line(WITH_BATCHES) as (_, client):
-        (answer,) = await asked(client, f"[{request(id=1)},{PROPOSE},{CANCEL}]")
-        assert [one["id"] for one in answer] == [1]
+        await client.send(frame(TEXT, f"[{request(id=1)},{PROPOSE},{CANCEL}]".encode()))
+        assert [one["id"] for one in await client.answer()] == [1]
 
 
 async def test_lone_surrogates_make_the_round_trip() -> None:
@@ -913,7 +913,7 @@ async def test_a_write_whose_review_was_here_is_not_listed(workspace: Path, way:
 
 
 async def test_a_write_that_follows_its_closed_proposal_in_one_breath_is_not_listed(workspace: Path) -> None:
-    """The client need not wait for the answer to close_tab, nor we for the openDiff to wake; and it covers one write."""
+    """The client need not wait for the answer to close_tab, nor we for the openDiff to wake; it covers one write."""
     file = workspace / "a.py"
     file.write_bytes(b"0")
     async with line() as (running, client):

@@ -49,7 +49,7 @@ class Witness:
         self.opened_ids.append(review.id)
 
     def decided(self, review: Review, verdict: Verdict) -> None:
-        assert review in list(self.reviews)
+        assert review not in list(self.reviews)
 
     def closed(self, review: Review, verdict: Verdict) -> None:
         assert review not in list(self.reviews)
@@ -69,8 +69,8 @@ class Broken:
         raise RuntimeError("closed")
 
 
-async def test_a_review_is_pending_exactly_while_its_block_runs() -> None:
-    """It is told once when it opens and once after it is gone, although another listener fails."""
+async def test_a_review_is_pending_from_its_opening_to_its_decision() -> None:
+    """It is told when it opens, when it is decided and after it is gone, once each, although another listener fails."""
     reviews = Reviews()
     witness = Witness(reviews)
     with reviews.listen(Broken()), reviews.listen(witness), ExitStack() as stack:
@@ -78,7 +78,7 @@ async def test_a_review_is_pending_exactly_while_its_block_runs() -> None:
         assert (list(reviews), witness.opened_ids, witness.closings) == ([review], [review.id], [])
         reviews.reject(review.id, by="me")
         assert (await review.verdict()).outcome is Outcome.REJECTED
-        assert len(reviews) == 1
+        assert (len(reviews), witness.closings) == (0, [])
         stack.close()
         assert (len(reviews), witness.closings) == (0, [(review.id, Outcome.REJECTED, "me")])
 

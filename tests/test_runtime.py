@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import socket
 import stat
 import subprocess
@@ -47,11 +48,16 @@ def dead_pid() -> int:
 @pytest.fixture
 def free_port() -> int:
     """A port in our range that nobody has."""
-    for port in range(30_000, 32_000):
-        with runtime.holding_port(port) as free:
-            if free:
-                return port
-    raise AssertionError("no port is free")
+    return free_range(1)[0]
+
+
+def free_range(length: int) -> tuple[int, int]:
+    """The first and the last of so many ports that nobody has, somewhere in our range."""
+    while True:
+        low = random.randrange(10_000, 32_767 - length)
+        with contextlib.ExitStack() as held:
+            if all(held.enter_context(runtime.holding_port(low + step)) for step in range(length)):
+                return low, low + length - 1
 
 
 @contextlib.contextmanager
@@ -280,11 +286,10 @@ async def test_port_and_token_of_a_server_that_just_died_are_taken_over(
         assert (record.pid, record.token) == (os.getpid(), TOKEN)
 
 
-async def test_of_several_the_latest_is_taken_over(
-    serving: Serve, state: str, workspace: Path, dead_pid: int, free_port: int
-) -> None:
+async def test_of_several_the_latest_is_taken_over(serving: Serve, state: str, workspace: Path, dead_pid: int) -> None:
     """Its clients are the most likely to be waiting."""
-    ports = [port for port in range(free_port, 32_700) if _free(port)][:3]
+    low, high = free_range(3)
+    ports = range(low, high + 1)
     for port, age in zip(ports, (9, 1, 5), strict=True):
         leave(state, port, folders=(str(workspace),), pid=dead_pid, age=age)
     async with serving() as server:
@@ -474,10 +479,11 @@ def test_twenty_servers_started_at_once_all_get_a_port(environment: dict[str, st
     folders = [str(tmp_path / str(number)) for number in range(20)]
     for folder in folders:
         os.mkdir(folder)
-    with Starters(environment, ports=(17_300, 17_329)) as starters:
+    low, high = free_range(25)
+    with Starters(environment, ports=(low, high)) as starters:
         started = starters.start(folders)
         assert len({one.port for one in started}) == 20
-        assert all(17_300 <= one.port <= 17_329 for one in started)
+        assert all(low <= one.port <= high for one in started)
         for one in started:
             lock = discovery.read(one.lock_file)
             assert lock is not None
@@ -527,7 +533,7 @@ def test_a_server_that_stops_while_another_starts_takes_nothing_with_it(
     environment: dict[str, str], workspace: Path, state: str
 ) -> None:
     """What the one cleans up is its own, also when the other was given its port a moment later."""
-    with Starters(environment, ports=(17_340, 17_341)) as starters:
+    with Starters(environment, ports=free_range(2)) as starters:
         (running,) = starters.start([str(workspace)])
         for _ in range(20):
             starters.signal(running)

@@ -12,7 +12,9 @@ from .conftest import Serve, address_of, agent
 from .until import until
 
 
-async def test_when_the_folders_change_the_lock_is_rewritten_with_the_same_token(serving: Serve, tmp_path: Path) -> None:
+async def test_when_the_folders_change_the_lock_is_rewritten_with_the_same_token(
+    serving: Serve, tmp_path: Path
+) -> None:
     """Clients compare the lock with their working directory at every start; connected ones keep their token."""
     async with serving() as server:
         before = json.loads(Path(server.lock_file).read_text())

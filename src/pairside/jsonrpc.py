@@ -7,6 +7,7 @@ standard library's decoder is asked a second time before such a text is called u
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 OVERLOADED = -32000
 
+BATCH_CHARACTERS = 1024 * 1024
+BATCH_MESSAGES = 1000
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -40,6 +44,14 @@ class RpcError(Exception):
         """The id of the request that was at fault, where it could be read."""
 
 
+@functools.cache
+def _holder(name: str) -> type[msgspec.Struct]:
+    """A type that takes one member of an object and passes over the others."""
+    return msgspec.defstruct(
+        "Holder", [("value", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)], rename={"value": name}
+    )
+
+
 class Raw:
     """A JSON value not yet looked at: text as it came, or a value decoded by the lenient decoder."""
 
@@ -48,6 +60,19 @@ class Raw:
     def __init__(self, text: msgspec.Raw | None, value: Any = None) -> None:
         self._text = text
         self._value = value
+
+    def member(self, name: str) -> Raw | None:
+        """The member `name` of an object, not looked at either; None if there is none, or this is no object."""
+        if self._text is None:
+            value = self._value
+            return Raw(None, value[name]) if isinstance(value, dict) and name in value else None
+        try:
+            found = msgspec.json.decode(self._text, type=_holder(name)).value  # type: ignore[attr-defined]
+        except msgspec.ValidationError:
+            return None
+        except (msgspec.DecodeError, UnicodeError):
+            return Raw(None, _lenient(str(memoryview(self._text), "utf-8"))).member(name)
+        return None if found is msgspec.UNSET else Raw(found)
 
     def to(self, type: type[T]) -> T:
         """The value as `type`.
@@ -123,6 +148,7 @@ class _Error(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_anything = msgspec.json.Decoder(msgspec.Raw)
 _encoder = msgspec.json.Encoder()
 
 
@@ -147,6 +173,10 @@ def parse(text: str | bytes) -> Message | Batch:
 
 def _not_an_object(text: str, why: msgspec.ValidationError) -> Message | Batch:
     try:
+        # Looked through without making anything of it: an array of nothing but commas would cost gigabytes.
+        _anything.decode(text)
+        if len(text) > BATCH_CHARACTERS:
+            raise RpcError(INVALID_REQUEST, "Invalid Request: the batch is too long")
         elements = _array.decode(text)
     except msgspec.ValidationError:
         raise RpcError(INVALID_REQUEST, f"Invalid Request: {why}") from None
@@ -154,16 +184,20 @@ def _not_an_object(text: str, why: msgspec.ValidationError) -> Message | Batch:
         return _second_opinion(text, error)
     if not elements:
         raise RpcError(INVALID_REQUEST, "Invalid Request: an empty batch")
+    if len(elements) > BATCH_MESSAGES:
+        raise RpcError(INVALID_REQUEST, "Invalid Request: the batch is too long")
     return Batch(tuple(_element(bytes(element)) for element in elements))
 
 
 def _element(text: bytes) -> Message | RpcError:
+    """One message of a batch. A batch inside a batch is none, and is not looked into however deep it goes."""
     try:
+        if text[:1] != b"{":
+            raise RpcError(INVALID_REQUEST, "Invalid Request: not an object")
         message = parse(text)
     except RpcError as error:
         return error
-    if isinstance(message, Batch):
-        return RpcError(INVALID_REQUEST, "Invalid Request: not an object")
+    assert not isinstance(message, Batch)
     return message
 
 
@@ -176,7 +210,7 @@ def _second_opinion(text: str, error: Exception) -> Message | Batch:
     value = _lenient(text)
     if isinstance(value, dict):
         return _message_of(value)
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and 0 < len(value) <= BATCH_MESSAGES:
         return Batch(tuple(_element_of(element) for element in value))
     raise RpcError(INVALID_REQUEST, "Invalid Request: not an object")
 

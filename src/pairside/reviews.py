@@ -1,7 +1,7 @@
 """Owns the proposals that await a verdict. `Reviews.open` is the only door of the only table of them.
 
-A review is pending exactly while the task that opened it is inside `open`. The first decision wins; whoever
-comes later is told who decided.
+A review is open exactly while the task that opened it is inside `open`, and pending until it is decided. The first
+decision wins; whoever comes later is told who decided.
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ class Review:
             self._hunks = await hunks.compare(self.text_before, self.proposed)
         return self._hunks
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether somebody was first already."""
+        return self._verdict is not None and self._verdict.done()
+
     def changed_on_disk(self) -> bool:
         """Whether the file is no longer as it was when the proposal came: the agent will refuse to write it."""
         return Original.read(self.path) != self.original
@@ -150,10 +155,11 @@ class Reviews:
         self._listeners: list[Listener] = []
 
     def __iter__(self) -> Iterator[Review]:
-        return iter(tuple(self._pending.values()))
+        # A decided review stays in the table until the agent's call has woken, but nothing is to be decided any more.
+        return iter(tuple(review for review in self._pending.values() if not review.is_decided))
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return sum(1 for _ in self)
 
     @contextmanager
     def listen(self, listener: Listener) -> Iterator[None]:
@@ -195,8 +201,8 @@ class Reviews:
         review = self._pending.get(id)
         if review is None:
             raise NotPending(id, next((verdict for known, verdict in self._decided if known == id), None))
-        assert review._verdict is not None
-        if review._verdict.done():
+        if review.is_decided:
+            assert review._verdict is not None
             raise NotPending(id, review._verdict.result())
         return review
 

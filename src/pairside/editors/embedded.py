@@ -135,7 +135,7 @@ def _cut_out(path: str, text: str, range: Range) -> Selection:
     """The selection of a range; an end behind the last line is the end of the text."""
     lines = text.split("\n")
     start, end = sorted((range.start, range.end))
-    if start.line >= len(lines):
+    if not 0 <= start.line < len(lines):
         raise EditorError(f"{path} has {len(lines)} lines, not {start.line + 1}")
     if end.line >= len(lines):
         end = Position(len(lines) - 1, 2**31)

@@ -56,10 +56,13 @@ class _Initialize(msgspec.Struct, rename="camel"):
     client_info: _ClientInfo = msgspec.field(default_factory=_ClientInfo)
 
 
+class _Nothing(msgspec.Struct):
+    """An object of which nothing is needed."""
+
+
 class _ToolsCall(msgspec.Struct):
     name: str
-    arguments: Any = {}
-    _meta: dict[str, Any] = {}
+    _meta: _Nothing | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Cancelled(msgspec.Struct, rename="camel"):
@@ -76,10 +79,6 @@ class _Root(msgspec.Struct):
 
 class _Roots(msgspec.Struct):
     roots: list[_Root]
-
-
-class _Nothing(msgspec.Struct):
-    pass
 
 
 async def hold(connection: Connection, bridge: Bridge, toolbox: Toolbox) -> None:
@@ -180,8 +179,10 @@ class Session:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            call = Call(self.client, self._bridge, "claudecode/toolUseId" in asked._meta)
-            content = await tool(call, Raw(None, asked.arguments))
+            meta = params.member("_meta")
+            for_model = meta is not None and meta.member("claudecode/toolUseId") is not None
+            arguments = params.member("arguments") or Raw(None, {})
+            content = await tool(Call(self.client, self._bridge, for_model), arguments)
             outcome = "ok"
             return {"content": content}
         except ToolError as error:
