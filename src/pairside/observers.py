@@ -29,7 +29,7 @@ from pairside.jsonrpc import Raw, RpcError
 from pairside.mentions import Mention
 from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
 from pairside.reviews import NotPending, Review, Undecidable
-from pairside.text import decode_file, printable
+from pairside.text import decode_exactly, printable
 
 log = logging.getLogger(__name__)
 
@@ -658,7 +658,8 @@ def _cut_line(line: str) -> str:
 def _text(image: Image) -> str | None:
     if image.data is None:
         return None if image.exists else ""
-    return decode_file(image.data)
+    text = decode_exactly(image.data)
+    return None if text is None or text.encode() != image.data else text  # a patch of UTF-16 would not apply
 
 
 def _event(event: Event) -> dict[str, Any]:

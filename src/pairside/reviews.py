@@ -146,7 +146,7 @@ class Listener(Protocol):
 
 
 class Reviews:
-    """The reviews that are pending now, in the order in which they were opened."""
+    """The reviews that are pending now, in the order of their ids, which is that in which agents asked."""
 
     def __init__(self) -> None:
         self._pending: dict[int, Review] = {}
@@ -156,7 +156,7 @@ class Reviews:
 
     def __iter__(self) -> Iterator[Review]:
         # A decided review stays in the table until the agent's call has woken, but nothing is to be decided any more.
-        return iter(tuple(review for review in self._pending.values() if not review.is_decided))
+        return iter([review for id, review in sorted(self._pending.items()) if not review.is_decided])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -170,10 +170,19 @@ class Reviews:
         finally:
             self._listeners.remove(listener)
 
+    def new_id(self) -> int:
+        """An id that no review had before."""
+        return next(self._ids)
+
     @contextmanager
-    def open(self, client: Client, *, path: str, name: str, original: Original, proposed: str) -> Iterator[Review]:
-        """A review, pending for as long as the block runs. Leaving it undecided withdraws it."""
-        review = Review(next(self._ids), client, path, name, original, proposed)
+    def open(
+        self, client: Client, *, path: str, name: str, original: Original, proposed: str, id: int | None = None
+    ) -> Iterator[Review]:
+        """A review, open for as long as the block runs. Leaving it undecided withdraws it.
+
+        `id` is one from `new_id`, for a caller that had to wait for the original since it was asked.
+        """
+        review = Review(self.new_id() if id is None else id, client, path, name, original, proposed)
         review._verdict = asyncio.get_running_loop().create_future()
         self._pending[review.id] = review
         try:

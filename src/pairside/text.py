@@ -97,6 +97,12 @@ def decode_file(data: bytes) -> str | None:
 
     UTF-8 is assumed unless the file starts with a UTF-16 byte order mark.
     """
+    decoded = decode_exactly(data)
+    return None if decoded is None else decoded.replace("\r\n", "\n")
+
+
+def decode_exactly(data: bytes) -> str | None:
+    """Like `decode_file`, with the line ends as they are: what a patch must hold to apply to the file."""
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             decoded = "\ufeff" + data.decode("utf-16")
@@ -106,7 +112,7 @@ def decode_file(data: bytes) -> str | None:
         return None
     if "\0" in decoded:
         return None
-    return decoded.replace("\r\n", "\n")
+    return decoded
 
 
 def clean_unicode(text: str) -> str:

@@ -166,12 +166,13 @@ def test_changes_without_a_review_are_listed(home: Home, served: Served, robot: 
     assert [change["kind"] for change in json.loads(served.do("changes", "--json"))] == ["modified", "new"]
 
 
-def test_the_patch_of_the_changes_takes_them_back(home: Home, served: Served, robot: Robot) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_the_patch_of_the_changes_takes_them_back(home: Home, served: Served, robot: Robot, end: str) -> None:
     """To a pipe it is exact, whatever is in it: git apply -R restores the files byte for byte."""
-    before = f"one\n{ESCAPES}\n".encode()
+    before = f"one{end}{ESCAPES}{end}".encode()
     path = home.project / "old.txt"
     path.write_bytes(before)
-    write_unreviewed(robot, home, "old.txt", f"{ESCAPES}\nthree")
+    write_unreviewed(robot, home, "old.txt", f"{ESCAPES}{end}three")
     write_unreviewed(robot, home, "new.txt", "new\n")
     patch = pairside(home, "changes", "--patch").stdout
     subprocess.run(

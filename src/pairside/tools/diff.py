@@ -38,9 +38,11 @@ async def open_diff(
         if not is_absolute(path):
             raise ToolError(f"not an absolute path: {path[:200]!r}")
     bridge = call.bridge
+    id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
     original = await asyncio.to_thread(Original.read, old_file_path)
     with bridge.reviews.open(
         call.client,
+        id=id,
         path=os.path.realpath(new_file_path),
         name=tab_name,
         original=original,
