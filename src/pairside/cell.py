@@ -1,9 +1,14 @@
-"""Owns one idea: a latest value that can be read, overwritten and followed."""
+"""Owns two ways to be told: a latest value that can be followed, and listeners that are told every event."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,3 +63,29 @@ class Cell(Generic[T]):
             finally:
                 self._waiters.discard(waiter)
         return self._version
+
+
+class Listeners(Generic[T]):
+    """Those who are told what happens, each by a method of the event's name."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: list[T] = []
+
+    @contextmanager
+    def listen(self, listener: T) -> Iterator[None]:
+        """Tell `listener` while the block runs."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def tell(self, event: str, *subject: object) -> None:
+        """Tell everybody. One that raises is logged, and all others are told."""
+        for listener in tuple(self._listeners):
+            try:
+                getattr(listener, event)(*subject)
+            except Exception:
+                log.exception("a listener failed on %s", event)

@@ -7,18 +7,16 @@ removes, counts or lists clients; whoever wants to know asks, and every view is 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pairside.cell import Listeners
 from pairside.mentions import Mention
 from pairside.peer import Disconnect, Peer, Reason
-
-log = logging.getLogger(__name__)
 
 DEPARTURES_KEPT = 100
 
@@ -108,7 +106,7 @@ class Clients:
         self.departures: deque[Departure] = deque(maxlen=DEPARTURES_KEPT)
         """The latest departures, oldest first."""
         self._present: dict[int, Client] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: Listeners[Listener] = Listeners()
         self._last_id = 0
 
     def __iter__(self) -> Iterator[Client]:
@@ -122,14 +120,9 @@ class Clients:
         self._last_id += 1
         return self._last_id
 
-    @contextmanager
-    def listen(self, listener: Listener) -> Iterator[None]:
-        """Tell `listener` who comes and goes while the block runs. One that raises is logged; all others are told."""
-        self._listeners.append(listener)
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
+    def listen(self, listener: Listener) -> AbstractContextManager[None]:
+        """Tell `listener` while the block runs. One that raises is logged; all others are told."""
+        return self._listeners.listen(listener)
 
     @contextmanager
     def admit(self, client: Client) -> Iterator[None]:
@@ -147,7 +140,7 @@ class Clients:
         self.arrivals += 1
         why = Disconnect(Reason.CRASHED, INTERNAL_ERROR, "internal error")
         try:
-            self._tell("arrived", client)
+            self._listeners.tell("arrived", client)
             yield
         except asyncio.CancelledError:
             why = Disconnect(Reason.SHUTDOWN, GOING_AWAY, "cancelled")
@@ -158,16 +151,9 @@ class Clients:
             departure = Departure(client.id, client.agent, client.version, client.pid, why, time.time())
             self.departures.append(departure)
             self.departures_told += 1
-            self._tell("departed", departure)
+            self._listeners.tell("departed", departure)
 
     def introduce(self, client: Client) -> None:
         """Tell the listeners that a client said more about itself."""
         if client.id in self._present:
-            self._tell("introduced", client)
-
-    def _tell(self, event: str, subject: Client | Departure) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                getattr(listener, event)(subject)
-            except Exception:
-                log.exception("a listener failed on %s", event)
+            self._listeners.tell("introduced", client)

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from pairside import hunks
+from pairside.cell import Listeners
 from pairside.clients import Client
 from pairside.hunks import Hunk
 from pairside.text import decode_file, read_file
-
-log = logging.getLogger(__name__)
 
 DECIDED_KEPT = 100
 ORIGINAL_BYTES = 64 * 1024 * 1024
@@ -152,7 +150,7 @@ class Reviews:
         self._pending: dict[int, Review] = {}
         self._decided: deque[tuple[int, Verdict]] = deque(maxlen=DECIDED_KEPT)
         self._ids = itertools.count(1)
-        self._listeners: list[Listener] = []
+        self._listeners: Listeners[Listener] = Listeners()
 
     def __iter__(self) -> Iterator[Review]:
         # A decided review stays in the table until the agent's call has woken, but nothing is to be decided any more.
@@ -161,14 +159,9 @@ class Reviews:
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    @contextmanager
-    def listen(self, listener: Listener) -> Iterator[None]:
-        """Tell `listener` of reviews while the block runs. One that raises is logged; all others are told."""
-        self._listeners.append(listener)
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
+    def listen(self, listener: Listener) -> AbstractContextManager[None]:
+        """Tell `listener` while the block runs. One that raises is logged; all others are told."""
+        return self._listeners.listen(listener)
 
     def new_id(self) -> int:
         """An id that no review had before."""
@@ -186,7 +179,7 @@ class Reviews:
         review._verdict = asyncio.get_running_loop().create_future()
         self._pending[review.id] = review
         try:
-            self._tell("opened", review)
+            self._listeners.tell("opened", review)
             yield review
         finally:
             del self._pending[review.id]
@@ -195,7 +188,7 @@ class Reviews:
             verdict = review._verdict.result()
             # The text may be large, and whoever comes later only needs to know who decided and how.
             self._decided.append((review.id, Verdict(verdict.outcome, verdict.by)))
-            self._tell("closed", review, verdict)
+            self._listeners.tell("closed", review, verdict)
 
     def of(self, client: Client) -> tuple[Review, ...]:
         """The pending reviews of one client."""
@@ -224,7 +217,7 @@ class Reviews:
         review = self.get(id)
         assert review._verdict is not None
         review._verdict.set_result(verdict)
-        self._tell("decided", review, verdict)
+        self._listeners.tell("decided", review, verdict)
 
     async def accept(
         self, id: int, *, by: str, numbers: Collection[int] | None = None, text: str | None = None
@@ -271,13 +264,6 @@ class Reviews:
         if len(set(numbers)) == len(all_hunks):
             return review.proposed
         return hunks.apply(review.text_before, all_hunks, set(numbers))
-
-    def _tell(self, event: str, *subject: object) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                getattr(listener, event)(*subject)
-            except Exception:
-                log.exception("a listener failed on review %s", event)
 
 
 def _departed(client: Client) -> str:
