@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from bench.figures import Figure, Target, Unavailable, compared
-from bench.processes import Process, client_pinned, observe, pairside, shuffled, throwaway_home, yardstick
+from bench.processes import Process, client_pinned, observe, pairside, script, shuffled, throwaway_home
 from bench.wire import CLOSE, SECONDS, TEXT, Client, frame, handshake, message
 
 MB = 1_000_000
@@ -114,7 +114,7 @@ def connections(*, quick: bool) -> list[Figure]:
 
         return work
 
-    with throwaway_home() as home, pairside(home) as ours, yardstick(home) as theirs, client_pinned():
+    with throwaway_home() as home, pairside(home) as ours, script(home, "yardstick") as theirs, client_pinned():
         empty = _stable(ours)
         admitted += portion(ours, warm_up - 1)
         portion(theirs, warm_up - 1)

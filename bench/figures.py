@@ -113,6 +113,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def _number(value: float) -> str:
-    if value == int(value) and abs(value) < 100_000:
+    size = abs(value)
+    if value == int(value) and size < 100_000:
         return str(int(value))
-    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+    return f"{value:.{4 if size < 0.1 else 2 if size < 10 else 1 if size < 100 else 0}f}"

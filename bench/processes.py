@@ -174,12 +174,12 @@ def pairside(home: Home, **more: str) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def yardstick(home: Home) -> Iterator[Process]:
-    """The server of `bench.yardstick` for as long as the block runs."""
+def script(home: Home, name: str) -> Iterator[Process]:
+    """A server of this folder, `yardstick` or `fanout`, for as long as the block runs."""
     token = secrets.token_hex(16)
-    path = str(home.path / "yardstick.sock")
+    path = str(home.path / f"{name}.sock")
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("yardstick.py")), token, path],
+        [sys.executable, str(Path(__file__).with_name(f"{name}.py")), token, path],
         env=home.environment(),
         cwd=home.workspace,
         stdin=subprocess.PIPE,
@@ -190,7 +190,7 @@ def yardstick(home: Home) -> Iterator[Process]:
         assert process.stdout is not None
         line = process.stdout.readline()  # it ends if the process does
         if not line:
-            raise Unavailable("the server to compare with did not start")
+            raise Unavailable(f"the server of bench/{name}.py did not start")
         yield Process(process.pid, int(line), token, path)
 
 

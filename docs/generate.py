@@ -17,7 +17,7 @@ import click
 import msgspec
 
 import pairside
-from pairside import cli, config, observers
+from pairside import cli, config, jsonrpc, observers
 from pairside.agents.claude import mcp
 from pairside.cli import exits
 from pairside.tools import Tool
@@ -154,7 +154,7 @@ def _mcp() -> str:
             "",
             f"The revisions of the Model Context Protocol that are spoken: {versions}.",
             f"A client that asks for another one is offered `{mcp.VERSIONS[-1]}`.",
-            f"Only in `{mcp.WITH_BATCHES}` are there batches.",
+            f"Only in `{mcp.WITH_BATCHES}` are there batches, of at most {jsonrpc.BATCH_MESSAGES} messages.",
             "The one capability that is declared is `tools`.",
         ]
     )

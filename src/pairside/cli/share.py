@@ -88,8 +88,8 @@ def mention(server: Server, place: str, as_json: bool) -> None:
     name = _name_for_agents(where.path, server.folders)
     if any(character.isspace() for character in name):
         click.echo(
-            f"Warning: the name {printable(name)} holds blanks. Claude Code takes it only up to the first one: "
-            f'put it in quotes in the prompt, as @"{printable(name)}".',
+            f"Warning: the name {printable(name)} holds blanks. Claude Code takes it only up to the first one, "
+            "and does not find the file: say in the prompt which file is meant.",
             err=True,
         )
     if as_json:
