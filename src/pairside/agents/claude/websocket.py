@@ -530,15 +530,15 @@ class Server:
         for connection in tuple(self._sockets):
             connection.end(Disconnect(Reason.SHUTDOWN, GOING_AWAY, "pairside stops"))
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self.limits.linger_seconds)
+            _, late = await asyncio.wait(self._tasks, timeout=self.limits.linger_seconds / 2)
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=self.limits.linger_seconds / 2)
+                await asyncio.wait(late, timeout=self.limits.linger_seconds / 4)
         if self._sockets:
             self._all_closed = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), self.limits.linger_seconds * 1.5)
+                await asyncio.wait_for(self._all_closed.wait(), self.limits.linger_seconds * 1.25)
         if self._ticker is not None:
             await asyncio.gather(self._ticker, return_exceptions=True)
 
