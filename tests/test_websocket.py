@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from pairside import testing
-from pairside.agents.claude import socket_owner, websocket
+from pairside.agents.claude import websocket
+from pairside.agents.claude.socket_owner import SocketOwners, read_table
 from pairside.agents.claude.websocket import Server
 from pairside.limits import Limits
 
@@ -199,16 +200,18 @@ async def test_a_socket_of_another_user_is_refused(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
 def test_kernel_and_table_agree_on_the_owner_of_a_socket() -> None:
     """Both ways to ask say whose a socket is, and neither invents an owner for one that is not there."""
+    owners = SocketOwners()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as client:
             server_side, _ = listener.accept()
             with server_side:
                 ends = client.getsockname(), server_side.getsockname()
-                assert socket_owner._ask_kernel(*ends) == os.getuid()
-                assert socket_owner._read_table(*ends) == os.getuid()
-        assert socket_owner._read_table(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
-        with pytest.raises(OSError, match=r"no such socket|No such file"):
-            socket_owner._ask_kernel(("127.0.0.1", 1), ("127.0.0.1", 2))
+                assert owners.ask_kernel(*ends) == os.getuid()
+                assert read_table(*ends) == os.getuid()
+                assert owners.owner(*ends) == os.getuid()
+    nobody = ("127.0.0.1", 1), ("127.0.0.1", 2)
+    assert (owners.ask_kernel(*nobody), read_table(*nobody), owners.owner(*nobody)) == (None, None, None)
+    owners.close()
 
 
 async def test_fragments_with_control_frames_between_them_are_one_message() -> None:

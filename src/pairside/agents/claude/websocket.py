@@ -32,7 +32,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from pairside.agents.claude import socket_owner
+from pairside.agents.claude.socket_owner import SocketOwners
 from pairside.limits import Limits
 from pairside.peer import Disconnect, Gone, Reason
 from pairside.text import cut
@@ -483,6 +483,7 @@ class Server:
         """Where the event loop puts what it read, for whichever connection it is reading."""
         self.small_buffer = self.large_buffer[:SMALL_READ_BYTES]
         self._session = session
+        self._owners = SocketOwners()
         self._sockets: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -539,6 +540,7 @@ class Server:
             self._all_closed = asyncio.Event()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_closed.wait(), self.limits.linger_seconds * 1.25)
+        self._owners.close()
         if self._ticker is not None:
             await asyncio.gather(self._ticker, return_exceptions=True)
 
@@ -548,7 +550,7 @@ class Server:
         """A TCP connection came."""
         self._sockets.add(connection)
         assert connection._transport is not None
-        if not socket_owner.is_ours(connection._transport):
+        if not self._owners.is_ours(connection._transport):
             connection.refuse(HTTPStatus.FORBIDDEN, "this server belongs to another user")
         elif len(self._sockets) > self.limits.handshakes + self.limits.clients + SOCKETS_ABOVE_LIMITS:
             connection._abort()
