@@ -49,20 +49,29 @@ class Cell(Generic[T]):
         """Wake the followers although the value object is the same (its contents may have changed)."""
         self._version += 1
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
         self._waiters.clear()
 
-    async def changed(self, since: int) -> int:
-        """Wait until the value is newer than version `since`; returns the version reached."""
-        while self._version == since:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+    async def changed(self, since: int, *, seconds: float | None = None) -> int:
+        """Wait until the value is newer than version `since`, at most `seconds`; returns the version at the end."""
+        if self._version != since:
+            return self._version
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.add(waiter)
+        timer = None if seconds is None else loop.call_later(seconds, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if timer is not None:
+                timer.cancel()
         return self._version
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Listeners(Generic[T]):

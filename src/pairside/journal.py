@@ -7,8 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 EVENTS_KEPT = 1000
 FRAMES_KEPT = 500
@@ -27,8 +26,7 @@ _SECRETS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened: a kind, who it concerns, and facts that can be shown as JSON."""
 
     number: int
@@ -39,8 +37,7 @@ class Event:
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One message on the wire of an agent, with the beginning of its contents."""
 
     at: float

@@ -11,6 +11,7 @@ The same class serves agents, editors and observers. Three rules keep every endi
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -88,8 +89,11 @@ class Channel(Protocol):
 class Dispatcher(Protocol):
     """What a conversation is about: the methods of one side."""
 
-    async def requested(self, method: str, params: Raw) -> Any:
-        """The result of a request. Raises `RpcError` to answer with an error; anything else is a defect."""
+    def requested(self, method: str, params: Raw) -> Any:
+        """The result of a request, or a coroutine that returns it where that takes waiting.
+
+        Raises `RpcError` to answer with an error; anything else is a defect.
+        """
 
     def notified(self, method: str, params: Raw) -> None:
         """Take a notification. Whatever it raises is logged and answered with nothing."""
@@ -209,34 +213,47 @@ class Peer:
             error = RpcError(jsonrpc.OVERLOADED, f"too many calls in flight (limit {self._limit})")
         else:
             assert self._group is not None
-            call = self._group.create_task(self._call(request, batch))
-            self._calls[request.id] = call
-            if batch is not None:
-                call.add_done_callback(lambda call: self._count_out(call, batch))
+            answer: dict[str, Any] | None
+            try:
+                value = self._dispatcher.requested(request.method, request.params)
+                if inspect.iscoroutine(value):
+                    call = self._group.create_task(self._call(request.id, value, batch))
+                    self._calls[request.id] = call
+                    call.add_done_callback(lambda call: self._count_out(call, value, batch))
+                    return
+                answer = jsonrpc.result(request.id, value)  # what needs no waiting needs no task
+            except Exception as problem:
+                answer = self._failure(request.id, problem)
+            await self._answer(answer, batch)
             return
         await self._answer(jsonrpc.failure(request.id, error), batch)
 
-    async def _call(self, request: jsonrpc.Request, batch: _Batch | None) -> None:
-        """Work on one request. The single place where an exception becomes an answer."""
-        answer: dict[str, Any] | None = None
+    async def _call(self, id: Id, working: Coroutine[Any, Any, Any], batch: _Batch | None) -> None:
+        """Work on one request that takes waiting."""
+        answer: dict[str, Any] | None
         try:
-            value = await self._dispatcher.requested(request.method, request.params)
-            answer = jsonrpc.result(request.id, value)
-        except RpcError as error:
-            answer = jsonrpc.failure(request.id, error)
+            answer = jsonrpc.result(id, await working)
         except Gone:
             return
-        except Exception:
-            log.exception("request %s failed", request.method)
-            answer = jsonrpc.failure(request.id, RpcError(jsonrpc.INTERNAL_ERROR, "Internal error"))
+        except Exception as problem:
+            answer = self._failure(id, problem)
         finally:
-            if self._calls.get(request.id) is asyncio.current_task():
-                del self._calls[request.id]
+            if self._calls.get(id) is asyncio.current_task():
+                del self._calls[id]
         await self._answer(answer, batch)
 
-    def _count_out(self, call: asyncio.Task[None], batch: _Batch) -> None:
+    @staticmethod
+    def _failure(id: Id, problem: Exception) -> dict[str, Any]:
+        """The answer that an exception becomes: the single place for that. What was no `RpcError` stays in the log."""
+        if isinstance(problem, RpcError):
+            return jsonrpc.failure(id, problem)
+        log.error("a request failed", exc_info=problem)
+        return jsonrpc.failure(id, RpcError(jsonrpc.INTERNAL_ERROR, "Internal error"))
+
+    def _count_out(self, call: asyncio.Task[None], working: Coroutine[Any, Any, Any], batch: _Batch | None) -> None:
         """A cancelled call owes its batch nothing any more; it may have been cancelled before it began."""
-        if call.cancelled() and self._group is not None and self.channel.ending is None:
+        working.close()
+        if batch is not None and call.cancelled() and self._group is not None and self.channel.ending is None:
             self._group.create_task(self._answer(None, batch))
 
     async def _answer(self, answer: dict[str, Any] | None, batch: _Batch | None) -> None:
@@ -277,6 +294,10 @@ class Peer:
     async def notify(self, method: str, params: Any) -> None:
         """Tell the other side something. Raises `Gone`."""
         await self._send(jsonrpc.notification(method, params))
+
+    async def tell(self, text: str) -> None:
+        """Send a notification that was encoded before, for several peers. Raises `Gone`."""
+        await self._send(text)
 
     async def request(self, method: str, params: Any, *, seconds: float) -> Raw:
         """Ask the other side and wait for its answer.

@@ -1,4 +1,7 @@
-"""Owns what a tool is: a typed async function. Its name, description and JSON schema derive from it."""
+"""Owns what a tool is: a typed function. Its name, description and JSON schema derive from it.
+
+One that waits for the editor or the person is a coroutine function; one that does not is answered at once.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class Call:
 Result: TypeAlias = str | list[str] | dict[str, Any]
 """One text, several texts, or a value that travels as JSON text."""
 
-Function: TypeAlias = Callable[..., Awaitable[Result]]
+Content: TypeAlias = list[dict[str, str]]
+"""The content items of a result, as MCP has them."""
+
+Function: TypeAlias = Callable[..., Result | Awaitable[Result]]
 
 
 class Tool:
@@ -43,6 +49,8 @@ class Tool:
         self.name = name
         self.description = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
         self._function = function
+        self.waits = inspect.iscoroutinefunction(function)
+        """Whether it has to wait for the editor or the person; otherwise `answer` answers at once."""
         hints = typing.get_type_hints(function, include_extras=True)
         fields: list[Any] = []
         for parameter in inspect.signature(function).parameters.values():
@@ -60,17 +68,28 @@ class Tool:
         )
         self.schema = _schema(self._arguments)
 
-    async def __call__(self, call: Call, arguments: Raw) -> list[dict[str, str]]:
+    async def __call__(self, call: Call, arguments: Raw) -> Content:
         """Run the tool; the content items of its result.
 
         Raises:
             RpcError: -32602 with the path of the argument that does not fit the schema.
             ToolError: The tool could not do it.
         """
+        result = self._start(call, arguments)
+        return _content(await result if inspect.iscoroutine(result) else result)  # type: ignore[arg-type]
+
+    def answer(self, call: Call, arguments: Raw) -> Content:
+        """Run a tool that does not wait; raises as a call of it does."""
+        return _content(self._start(call, arguments))  # type: ignore[arg-type]
+
+    def _start(self, call: Call, arguments: Raw) -> Result | Awaitable[Result]:
         given = arguments.to(self._arguments)
-        result = await self._function(call, **{name: getattr(given, name) for name in given.__struct_fields__})
-        texts = result if isinstance(result, list) else [result if isinstance(result, str) else jsonrpc.encode(result)]
-        return [{"type": "text", "text": text} for text in texts]
+        return self._function(call, **{name: getattr(given, name) for name in given.__struct_fields__})
+
+
+def _content(result: Result) -> Content:
+    texts = result if isinstance(result, list) else [result if isinstance(result, str) else jsonrpc.encode(result)]
+    return [{"type": "text", "text": text} for text in texts]
 
 
 def _schema(arguments: type) -> dict[str, Any]:

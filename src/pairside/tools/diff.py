@@ -73,7 +73,7 @@ async def _verdict(bridge: Bridge, review: Review) -> Verdict:
 
 
 @toolbox.tool("close_tab", camel=False)
-async def close_tab(call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]) -> str:
+def close_tab(call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]) -> str:
     """Take away a proposal of the caller; one that is gone already is fine."""
     for review in call.bridge.reviews.of(call.client):
         if review.name == tab_name:
@@ -82,7 +82,7 @@ async def close_tab(call: Call, *, tab_name: Annotated[str, Meta(description="Th
 
 
 @toolbox.tool("closeAllDiffTabs")
-async def close_all_diff_tabs(call: Call) -> str:
+def close_all_diff_tabs(call: Call) -> str:
     """Take away every proposal of the caller. Claude Code does so at each prompt."""
     closed = [_withdraw(call.bridge, review) for review in call.bridge.reviews.of(call.client)]
     call.bridge.prompted(call.client)

@@ -45,7 +45,7 @@ async def get_current_selection(call: Call) -> dict[str, Any]:
 
 
 @toolbox.tool("getLatestSelection")
-async def get_latest_selection(call: Call) -> dict[str, Any]:
+def get_latest_selection(call: Call) -> dict[str, Any]:
     """The text that was last selected, even if it no longer is."""
     selection = call.bridge.latest_selection or call.bridge.selection.value
     if selection is None:

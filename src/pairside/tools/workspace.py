@@ -12,7 +12,7 @@ toolbox = Toolbox()
 
 
 @toolbox.tool("getWorkspaceFolders")
-async def get_workspace_folders(call: Call) -> dict[str, Any]:
+def get_workspace_folders(call: Call) -> dict[str, Any]:
     """The folders that are open in the editor."""
     folders = call.bridge.folders.value
     return {

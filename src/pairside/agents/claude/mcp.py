@@ -7,11 +7,13 @@ MCP revisions: see `VERSIONS`. Beyond MCP, Claude Code says `ide_connected` with
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import time
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -25,10 +27,12 @@ from pairside.jsonrpc import Id, Raw, RpcError
 from pairside.mentions import Mention, params
 from pairside.peer import Gone, Peer
 from pairside.text import path_of, printable
-from pairside.tools import Call, Toolbox, ToolError
+from pairside.tools import Call, Tool, Toolbox, ToolError
 from pairside.tools.selection import told
 
 log = logging.getLogger(__name__)
+
+_Result: TypeAlias = dict[str, Any]
 
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """MCP revisions that are spoken; one that is not known is answered with the last."""
@@ -117,12 +121,12 @@ class Session:
 
     # What the client asks and tells.
 
-    async def requested(self, method: str, params: Raw) -> Any:
-        """The result of a request."""
+    def requested(self, method: str, params: Raw) -> Any:
+        """The result of a request, or a coroutine that returns it."""
         self.client.asked_at = time.monotonic()
         match method:
             case "tools/call":
-                return await self._call(params)
+                return self._call(params)
             case "tools/list":
                 params.to(_Nothing)
                 return {
@@ -173,31 +177,45 @@ class Session:
         """Stop a call of the client; a review that it waits for is withdrawn by that."""
         self.peer.cancel(id)
 
-    async def _call(self, params: Raw) -> dict[str, Any]:
+    def _call(self, params: Raw) -> _Result | Coroutine[Any, Any, _Result]:
         asked = params.to(_ToolsCall)
         tool = self._toolbox[asked.name]
         started = time.monotonic()
-        outcome = "cancelled"
+        meta = params.member("_meta")
+        for_model = meta is not None and meta.member("claudecode/toolUseId") is not None
+        arguments = params.member("arguments") or Raw(None, {})
+        call = Call(self.client, self._bridge, for_model)
+        if tool.waits:
+            return self._wait(tool, started, call, arguments)
         try:
-            meta = params.member("_meta")
-            for_model = meta is not None and meta.member("claudecode/toolUseId") is not None
-            arguments = params.member("arguments") or Raw(None, {})
-            content = await tool(Call(self.client, self._bridge, for_model), arguments)
-            outcome = "ok"
-            return {"content": content}
-        except ToolError as error:
-            outcome = str(error)
-            return {"content": [{"type": "text", "text": str(error)}], "isError": True}
-        except RpcError as error:
-            outcome = error.message
+            content = tool.answer(call, arguments)
+        except Exception as problem:
+            return self._failed(tool, started, problem)
+        self._note(tool, started, "ok")
+        return {"content": content}
+
+    async def _wait(self, tool: Tool, started: float, call: Call, arguments: Raw) -> _Result:
+        try:
+            content = await tool(call, arguments)
+        except asyncio.CancelledError:
+            self._note(tool, started, "cancelled")
             raise
-        except Exception:
-            outcome = "failed"
-            raise
-        finally:
-            self._bridge.journal.note(
-                "call", self.client.id, tool=tool.name, seconds=time.monotonic() - started, outcome=outcome
-            )
+        except Exception as problem:
+            return self._failed(tool, started, problem)
+        self._note(tool, started, "ok")
+        return {"content": content}
+
+    def _failed(self, tool: Tool, started: float, problem: Exception) -> _Result:
+        """The result of a tool that said why it could not; any other problem goes on."""
+        if isinstance(problem, ToolError):
+            self._note(tool, started, str(problem))
+            return {"content": [{"type": "text", "text": str(problem)}], "isError": True}
+        self._note(tool, started, problem.message if isinstance(problem, RpcError) else "failed")
+        raise problem
+
+    def _note(self, tool: Tool, started: float, outcome: str) -> None:
+        seconds = time.monotonic() - started
+        self._bridge.journal.note("call", self.client.id, tool=tool.name, seconds=seconds, outcome=outcome)
 
     # What the client is told.
 
@@ -219,13 +237,9 @@ class Session:
         while True:
             version, selection = cell.version, cell.value
             if selection is not None or told_something:
-                await self.peer.notify("selection_changed", _selection_params(selection))
+                await self.peer.tell(_selection_text(selection))
             told_something = selection is not None
-            try:
-                async with asyncio.timeout(REPEAT_SECONDS if selection is not None else None):
-                    await cell.changed(version)
-            except TimeoutError:
-                pass
+            await cell.changed(version, seconds=REPEAT_SECONDS if selection is not None else None)
 
     async def _mention(self, mention: Mention) -> None:
         await self.peer.notify("at_mentioned", params(mention, self._cwd))
@@ -242,10 +256,12 @@ class Session:
         self._cwd = os.path.realpath(path) if path is not None else None
 
 
-def _selection_params(selection: Selection | None) -> dict[str, Any]:
-    if selection is None:
-        return {"text": "", "selection": None}
-    return told(selection)
+@functools.lru_cache(maxsize=2)
+def _selection_text(selection: Selection | None) -> str:
+    """The notification of a selection, the same for every client. Nothing selected is told without a range."""
+    return jsonrpc.notification(
+        "selection_changed", {"text": "", "selection": None} if selection is None else told(selection)
+    )
 
 
 def _label(name: str) -> str:
