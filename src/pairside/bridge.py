@@ -196,7 +196,10 @@ class _ClientEvents:
             code=why.code,
             detail=why.detail,
         )
-        self._bridge.spawn(self._bridge._read_leftovers(departure.client_id))
+        if self._bridge.changes.pending(departure.client_id):
+            self._bridge.spawn(self._bridge._read_leftovers(departure.client_id))
+        else:
+            self._bridge.changes.departed(departure.client_id)
 
 
 class _ReviewEvents:

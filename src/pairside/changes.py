@@ -136,7 +136,8 @@ class Changes:
         self._forget_reviewed(client_id)
 
     def _forget_reviewed(self, client_id: int) -> None:
-        self._reviewed = {(id, path) for id, path in self._reviewed if id != client_id}
+        if self._reviewed:
+            self._reviewed = {(id, path) for id, path in self._reviewed if id != client_id}
 
     def _open(self, client_id: int) -> list[Change]:
         return [change for change in self._changes if change.after is None and change.client_id == client_id]

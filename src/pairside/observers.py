@@ -296,6 +296,11 @@ class _Log(msgspec.Struct):
     contents: bool = False
 
 
+class _Follow(msgspec.Struct):
+    calls: bool = False
+    """Tell of every call of a tool as well: they are many, and few want to know."""
+
+
 class _Hello(msgspec.Struct):
     mark: str = ""
 
@@ -515,9 +520,12 @@ class Observer:
 
     async def _follow(self, params: Raw) -> None:
         """Tell every event from now on, until the observer leaves. An observer that lags misses the oldest."""
+        asked = params.to(_Follow)
         waiting: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
 
         def take(event: Event) -> None:
+            if event.kind == "call" and not asked.calls:
+                return
             if waiting.full():
                 waiting.get_nowait()
             waiting.put_nowait(event)

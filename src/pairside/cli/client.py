@@ -120,9 +120,12 @@ class Server:
             if message.get("method") == "event":
                 self._events.append(message["params"])
 
-    def follow(self) -> None:
-        """Ask to be told every event from now on; returns once none can be missed any more."""
-        self.send("follow", {})
+    def follow(self, *, calls: bool = False) -> None:
+        """Ask to be told every event from now on, with `calls` also the calls of tools.
+
+        Returns once none can be missed any more.
+        """
+        self.send("follow", {"calls": calls})
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._message(deadline - time.monotonic()).get("method") != "following":
             pass

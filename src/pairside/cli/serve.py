@@ -280,6 +280,7 @@ class _Prose:
 
     def __init__(self, output: Output, *, calls: bool) -> None:
         self._say = output.line
+        self.calls = calls
         self._commentary = Commentary(calls=calls)
 
     def ready(self, served: Serving) -> None:
@@ -328,6 +329,8 @@ class _Prose:
 class _Json:
     """Tells programs what happens, a line of JSON for each event."""
 
+    calls = True
+
     def __init__(self, output: Output) -> None:
         self._output = output
 
@@ -367,7 +370,7 @@ def _watch(port: int, teller: _Prose | _Json) -> None:
     with contextlib.suppress(Failure, Closed, NotAnswering, Refused):
         server = find(port=port)
         with contextlib.closing(server):
-            server.follow()
+            server.follow(calls=teller.calls)
             # Agents that come back by themselves may have been here before this thread.
             last = 0
             for event in server.request("log")["events"]:

@@ -514,6 +514,7 @@ class Server:
                 continue
             self._listener = await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
             self.port = candidate
+            self._owners.owner(("127.0.0.1", candidate), ("0.0.0.0", 0))  # so that the kernel is known to answer
             self._ticker = loop.create_task(self._tick(), name="keepalive")
             return candidate
         where = f"port {port}" if port else f"any port of {self.limits.port_min}-{self.limits.port_max}"
