@@ -94,10 +94,12 @@ async def test_the_end_of_the_channel_cancels_and_joins_every_call_and_companion
             companion_ended.set()
 
     tasks = len(asyncio.all_tasks())
-    running = asyncio.create_task(peer.run(companion()))
+    running = asyncio.create_task(peer.run())
     for id in range(3):
         line.ask(id, "wait")
     await until(lambda: peer.calls_in_flight == 3 == methods.begun, "three calls run")
+    peer.accompany(companion())
+    await asyncio.sleep(0)  # begun, or it could not say that it ended
     line.end(BYE)
     assert await running == BYE
     assert (methods.cancelled, peer.calls_in_flight, line.sent) == (3, 0, [])

@@ -129,6 +129,7 @@ class Peer:
         self._trace = trace
         self._calls: dict[Id, asyncio.Task[None]] = {}
         self._asked: dict[Id, asyncio.Future[Raw]] = {}
+        self._companions: list[asyncio.Task[None]] = []
         self._next_id = 0
         self._group: asyncio.TaskGroup | None = None
 
@@ -137,23 +138,27 @@ class Peer:
         """Requests of the other side that have not been answered yet."""
         return len(self._calls)
 
-    async def run(self, *companions: Coroutine[Any, Any, None]) -> Disconnect:
-        """Hold the conversation until it ends, beside coroutines that live as long; returns how it ended.
+    async def run(self) -> Disconnect:
+        """Hold the conversation until it ends; returns how it ended.
 
         When it returns, every call and companion has been cancelled and joined.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                tasks = [group.create_task(companion) for companion in companions]
                 why = await self._read()
                 for asked in self._asked.values():
                     asked.cancel()
-                for task in (*tasks, *self._calls.values()):
+                for task in (*self._companions, *self._calls.values()):
                     task.cancel()
         finally:
             self._group = None
         return why
+
+    def accompany(self, companion: Coroutine[Any, Any, None]) -> None:
+        """Let a coroutine run beside the conversation, until that ends. Only while `run` runs."""
+        assert self._group is not None
+        self._companions.append(self._group.create_task(companion))
 
     async def _read(self) -> Disconnect:
         taken = 0

@@ -91,7 +91,7 @@ async def hold(connection: Connection, bridge: Bridge, toolbox: Toolbox) -> None
     try:
         with bridge.clients.admit(session.client):
             connection.accept()
-            await session.peer.run(session.companion())
+            await session.peer.run()
     except Full as full:
         connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(full))
 
@@ -105,7 +105,7 @@ class Session:
         self._version = ""
         self._cwd: str | None = None
         self._has_roots = False
-        self._listens = asyncio.Event()
+        self._listens = False
         id = bridge.clients.new_id()
         self.peer = Peer(
             connection,
@@ -170,7 +170,9 @@ class Session:
             pid = None  # it says that it listens; who it is remains unknown
         if pid is not None and 0 < pid < 2**31:
             self.client.pid = pid
-        self._listens.set()
+        if not self._listens:
+            self._listens = True
+            self.peer.accompany(self._companion())
         self._bridge.clients.introduce(self.client)
 
     def cancel(self, id: Id) -> None:
@@ -219,9 +221,8 @@ class Session:
 
     # What the client is told.
 
-    async def companion(self) -> None:
+    async def _companion(self) -> None:
         """Tell the client what is selected, from the moment at which it listens until it leaves."""
-        await self._listens.wait()
         await asyncio.sleep(SETTLE_SECONDS)
         try:
             if self._has_roots:
