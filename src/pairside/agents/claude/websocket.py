@@ -244,6 +244,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._response = response
         self.user_agent = request.headers.get_all("User-Agent")[0] if "User-Agent" in request.headers else ""
+        request.headers.clear()  # the parser holds on to the request for as long as the connection lives
         self._server.start_session(self)
 
     def _handshake_timeout(self) -> None:
