@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
+export WORKSPACE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test check bench reference clean
@@ -21,7 +22,8 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	touch $@ $(VENV)/run.stamp
 
 run: $(VENV)/run.stamp ## serve WORKSPACE (the current folder) and review what agents propose
-	$(BIN)/pairside --workspace '$(WORKSPACE)'
+	@folder="$$WORKSPACE"; case "$$folder" in "~/"*) folder="$$HOME/$${folder#"~/"}";; esac; \
+	exec $(BIN)/pairside --workspace "$$folder"
 
 check: $(VENV)/dev.stamp ## format, lint, types, layers, reference
 	$(BIN)/ruff format --check .

@@ -162,3 +162,25 @@ def test_a_file_too_large_for_an_image_is_a_change_when_it_was_written(changes: 
     file.write_bytes(b"y" * 201)
     changes.end(1, str(file), Image.read(str(file), 100))
     assert [(c.before.data, c.before.note) for c in changes] == [(None, "larger than 100 bytes")]
+
+
+def test_writes_that_follow_one_another_amount_to_one(changes: Changes) -> None:
+    """What comes to nothing is none, and what somebody else wrote in between parts them."""
+    agent = client(1)
+    writes: dict[str, list[tuple[str | None, str | None]]] = {
+        "/new": [(None, "1"), ("1", "2")],
+        "/back": [("0", "1"), ("1", "0")],
+        "/between": [("0", "1"), ("mine", "2")],
+        "/large": [("0", None), (None, "1" * 101)],
+    }
+    for path, steps in writes.items():
+        for before, after in steps:
+            changes.begin(agent, path, image(before))
+            changes.end(1, path, image(after) if after is None or len(after) < 100 else Image(True, None, "larger"))
+    assert [(one.path, one.before.data, one.after and one.after.data) for one in changes.net()] == [
+        ("/new", None, b"2"),
+        ("/between", b"0", b"1"),
+        ("/between", b"mine", b"2"),
+        ("/large", b"0", None),
+    ]
+    assert len(changes) == 8

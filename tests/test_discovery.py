@@ -374,7 +374,7 @@ def test_a_lock_is_valid_where_the_client_takes_it(folder: str, folders: list[st
 
 
 def test_rivals_are_the_other_live_locks_for_our_folders(environment: dict[str, str], folder: str) -> None:
-    """In either directory; our own port, dead ones and other folders are none."""
+    """In either directory, for the same folder or one above or below; our own port, dead ones and others are none."""
     environment["CLAUDE_CONFIG_DIR"] = environment["HOME"] + "/config"
     home = folder
     here = discovery.directory(environment)
@@ -387,9 +387,11 @@ def test_rivals_are_the_other_live_locks_for_our_folders(environment: dict[str, 
         (home, 3, os.getpid(), "/"),
         (home, 4, gone.pid, "/w"),
         (home, 5, os.getpid(), "/w/sub"),
+        (home, 6, os.getpid(), "/wide"),
+        (home, 7, gone.pid, "/w/sub"),
     ):
         write(where, f"{port}.lock", {"pid": pid, "workspaceFolders": [inside]})
-    assert [lock.port for lock in discovery.rivals(environment, ("/w",), 1)] == [2, 3]
+    assert [lock.port for lock in discovery.rivals(environment, ("/w",), 1)] == [2, 3, 5]
     with contextlib.suppress(FileNotFoundError):
         os.rename(home, home + ".gone")
     assert [lock.port for lock in discovery.rivals(environment, ("/w", "/v"), 1)] == [2]

@@ -52,11 +52,11 @@ async def line(
 
 
 async def asked(client: RawClient, text: str | bytes, *, opcode: int = TEXT) -> list[Any]:
-    """What comes back for a text, up to the answer to a ping sent after it."""
+    """What comes back for a text, up to the answer to a call sent after it that has a task of its own too."""
     await client.send(frame(opcode, text if isinstance(text, bytes) else text.encode()))
-    await client.say(PING)
+    await client.call("marker", "getOpenEditors")
     answers = []
-    while (answer := await client.answer()) != PONG:
+    while not isinstance(answer := await client.answer(), dict) or answer.get("id") != "marker":
         answers.append(answer)
     return answers
 
@@ -68,7 +68,7 @@ def request(method: str = "ping", id: Any = 1, **more: Any) -> str:
 # JSON-RPC.
 
 
-DEEP = "[" * 5000 + "]" * 5000
+DEEP = "[" * 100_000 + "]" * 100_000
 
 
 @pytest.mark.parametrize(

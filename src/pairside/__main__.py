@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
@@ -16,7 +19,19 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     from pairside.cli import pairside
 
-    pairside(prog_name="pairside")
+    try:
+        try:
+            pairside(prog_name="pairside")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        # What could not be written must not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"Cannot write the output: {error.strerror}.\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pairside.clients import Client
 
@@ -99,6 +99,24 @@ class Changes:
     def image_bytes(self) -> int:
         """The size above which a file is only noted."""
         return self._image_bytes
+
+    def net(self) -> list[Change]:
+        """What the writes amount to, oldest first: those of a file that follow one another are one.
+
+        Between two writes somebody else may have changed the file. Then they stay two, so that taking them back one
+        by one never touches what is not the agent's.
+        """
+        chains: list[Change] = []
+        last: dict[str, Change] = {}
+        for change in self:
+            before = last.get(change.path)
+            known = change.before.data is not None or not change.before.exists
+            if before is not None and known and before.after == change.before:
+                chains.remove(before)
+                change = replace(change, before=before.before)
+            chains.append(change)
+            last[change.path] = change
+        return [change for change in chains if change.before != change.after]
 
     def reviewed(self, client: Client, path: str) -> None:
         """The client's proposal for `path` was answered or closed: its next write of that file is not news."""

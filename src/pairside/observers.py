@@ -15,7 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -108,14 +108,19 @@ class Guard:
         """Raises `RpcError` if the caller is an agent's."""
         mark = self.declared or self._mark()
         if mark:
-            raise RpcError(REFUSED, f"this is an agent's own shell ({mark} is set): only the person may do that")
+            raise RpcError(
+                REFUSED,
+                f"this is an agent's own shell ({mark} is set): only the person may do that, in another terminal",
+            )
         agents = {client.pid: client for client in self._bridge.clients if client.pid is not None}
         if self._pid is None or not agents:
             return
         for pid in ancestors(self._pid):
             if pid in agents:
                 name = agents[pid].agent or "an agent"
-                raise RpcError(REFUSED, f"this runs inside {name} (pid {pid}): only the person may do that")
+                raise RpcError(
+                    REFUSED, f"this runs inside {name} (pid {pid}): only the person may do that, in another terminal"
+                )
 
     def _mark(self) -> str:
         if self._pid is None:
@@ -287,8 +292,9 @@ class _Import(msgspec.Struct):
     files: dict[str, list[_Found]]
 
 
-class _Changes(msgspec.Struct):
-    patch: bool = False
+class _Patches(msgspec.Struct):
+    root: str
+    """The folder that the names in the patches are relative to, by its real path."""
 
 
 class _Log(msgspec.Struct):
@@ -326,6 +332,7 @@ class Observer:
             "open": self._open,
             "diagnostics/import": self._import,
             "changes": self._changes,
+            "changes/patches": self._patches,
             "log": self._log,
             "follow": self._follow,
             "stop": self._stop,
@@ -467,37 +474,47 @@ class Observer:
         return {"source": asked.source, "files": len(found), "diagnostics": sum(map(len, found.values()))}
 
     async def _changes(self, params: Raw) -> list[dict[str, Any]]:
-        asked = params.to(_Changes)
-        return [await self._change(change, asked.patch) for change in self._bridge.changes]
+        told = []
+        for change in self._bridge.changes:
+            compared = await _compared(change)
+            added, removed = hunks.count(compared.found) if compared else (None, None)
+            told.append(
+                {
+                    "id": change.id,
+                    "client_id": change.client_id,
+                    "agent": change.agent,
+                    "path": change.path,
+                    "at": change.at,
+                    "kind": _kind(change),
+                    "reviewed": False,
+                    "note": "" if compared else _why_not(change),
+                    "added": added,
+                    "removed": removed,
+                }
+            )
+        return told
 
-    async def _change(self, change: Change, with_patch: bool) -> dict[str, Any]:
-        assert change.after is not None
-        before, after = _text(change.before), _text(change.after)
-        note = change.before.note or change.after.note
-        if not note and (before is None or after is None):
-            note = "binary"
-        told: dict[str, Any] = {
-            "id": change.id,
-            "client_id": change.client_id,
-            "agent": change.agent,
-            "path": change.path,
-            "at": change.at,
-            "kind": "new" if not change.before.exists else "modified" if change.after.exists else "deleted",
-            "reviewed": False,
-            "note": note,
-            "added": None,
-            "removed": None,
-        }
-        if before is not None and after is not None and not note:
-            found = await hunks.compare(before, after)
-            told["added"], told["removed"] = hunks.count(found)
-            if with_patch:
-                told["patch"] = hunks.patch(
-                    self._relative(change.path),
-                    before if change.before.exists else None,
-                    after if change.after.exists else None,
-                    found,
+    async def _patches(self, params: Raw) -> list[dict[str, Any]]:
+        """What the changes amount to, oldest first: `git apply -R` goes backwards through patches by itself (2.30)."""
+        root = params.to(_Patches).root
+        if not os.path.isabs(root):
+            raise RpcError(jsonrpc.INVALID_PARAMS, "root must be an absolute path")
+        told = []
+        for change in self._bridge.changes.net():
+            patch, note = None, ""
+            if os.path.commonpath([root, change.path]) != root:
+                note = f"it lies outside {root}"
+            elif (compared := await _compared(change)) is None:
+                note = _why_not(change)
+            else:
+                assert change.after is not None
+                patch = hunks.patch(
+                    os.path.relpath(change.path, root),
+                    compared.before if change.before.exists else None,
+                    compared.after if change.after.exists else None,
+                    compared.found,
                 )
+            told.append({"path": change.path, "kind": _kind(change), "patch": patch, "note": note})
         return told
 
     async def _log(self, params: Raw) -> dict[str, Any]:
@@ -661,6 +678,34 @@ def _cut_line(line: str) -> str:
     if len(line) <= LINE_CHARACTERS:
         return line
     return line[:LINE_CHARACTERS] + "…" + ("\n" if line.endswith("\n") else "")
+
+
+def _kind(change: Change) -> str:
+    assert change.after is not None
+    return "new" if not change.before.exists else "modified" if change.after.exists else "deleted"
+
+
+class _Compared(NamedTuple):
+    before: str
+    after: str
+    found: Sequence[hunks.Hunk]
+
+
+async def _compared(change: Change) -> _Compared | None:
+    """Both texts of a change and how they differ; None if one of them is no text or not known."""
+    assert change.after is not None
+    if change.before.note or change.after.note:
+        return None
+    before, after = _text(change.before), _text(change.after)
+    if before is None or after is None:
+        return None
+    return _Compared(before, after, await hunks.compare(before, after))
+
+
+def _why_not(change: Change) -> str:
+    """Why a change cannot be shown as text."""
+    assert change.after is not None
+    return change.before.note or change.after.note or "binary"
 
 
 def _text(image: Image) -> str | None:

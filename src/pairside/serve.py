@@ -44,13 +44,18 @@ class Serving:
 
     def notices(self) -> list[str]:
         """What the person should know about how agents find this server."""
-        rivals = discovery.rivals(self.environment, self.bridge.folders.value, self.port)
-        return [
-            f"another IDE is open for this folder: {rival.ide or 'unnamed'} (pid {rival.pid}, port {rival.port}). "
-            f"With two, `claude --ide` connects to neither: CLAUDE_CODE_SSE_PORT={self.port} claude, "
-            f"or choose with /ide"
-            for rival in rivals
-        ]
+        folders = self.bridge.folders.value
+        notices = []
+        for rival in discovery.rivals(self.environment, folders, self.port):
+            where = "this folder"
+            if not any(rival.valid_for(folder) for folder in folders):
+                where = ", ".join(one for one in rival.folders if discovery.within(one, folders))
+            notices.append(
+                f"another IDE is open for {where}: {rival.ide or 'unnamed'} (pid {rival.pid}, port {rival.port}). "
+                f"With two, `claude --ide` connects to neither there: CLAUDE_CODE_SSE_PORT={self.port} claude, "
+                f"or choose with /ide"
+            )
+        return notices
 
 
 def real_folders(folders: list[str]) -> tuple[str, ...]:

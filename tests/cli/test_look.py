@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,7 +75,39 @@ def test_a_rival_is_told_by_status_and_by_serve(home: Home, served: Served) -> N
         status = json.loads(pairside(home, "status", "--json", "--port", port).stdout)
         assert list(status)[-1] == "notices"
         assert len(status["notices"]) == 1
+        both = pairside(home, "status")
+        assert (both.returncode, both.stdout.count(b"Note: another IDE")) == (2, 2)
+        assert b"Several servers serve" in both.stderr
+        listed = json.loads(pairside(home, "status", "--json").stdout)
+        assert {one["pid"] for one in listed} == {served.pid, second.pid}
     assert "another IDE" not in served.do("status")
+
+
+def test_a_server_of_a_folder_below_is_told_with_its_folder(home: Home, served: Served) -> None:
+    """There two are valid for the agent, and here one is."""
+    below = home.project / "sub"
+    below.mkdir()
+    with Served(home, below) as second:
+        second.start("--new")
+        told = served.status()["notices"]
+        assert [f"another IDE is open for {below}: " in notice for notice in told] == [True]
+
+
+def test_where_none_serves_the_others_are_named(home: Home, served: Served) -> None:
+    """Whoever asks in the wrong folder learns which is the right one."""
+    done = pairside(home, "reviews", cwd=home.home)
+    assert done.returncode == 4
+    assert f"One serves {home.project}, on port {served.status()['port']}.".encode() in done.stderr
+
+
+def test_a_full_disk_is_told_without_a_traceback(home: Home, served: Served) -> None:
+    """Whoever redirects the output learns that it was not written, and the status says so."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pairside", "status"],
+            stdout=full, stderr=subprocess.PIPE, cwd=home.project, env=home.environment(), timeout=15, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, b"Cannot write the output: No space left on device.\n")
 
 
 def test_reviews_are_listed_with_what_to_know_about_them(home: Home, served: Served, robot: Robot) -> None:
@@ -175,11 +209,72 @@ def test_the_patch_of_the_changes_takes_them_back(home: Home, served: Served, ro
     write_unreviewed(robot, home, "old.txt", f"{ESCAPES}{end}three")
     write_unreviewed(robot, home, "new.txt", "new\n")
     patch = pairside(home, "changes", "--patch").stdout
-    subprocess.run(
-        ["git", "apply", "-R", "-"], input=patch, cwd=home.project, env=home.environment(), timeout=10, check=True
-    )
+    apply_reverse(home, home.project, patch)
     assert path.read_bytes() == before
     assert not (home.project / "new.txt").exists()
+
+
+def apply_reverse(home: Home, folder: Path, patch: bytes) -> None:
+    """Take a patch back with git."""
+    subprocess.run(["git", "apply", "-R", "-"], input=patch, cwd=folder, env=home.environment(), timeout=10, check=True)
+
+
+def test_the_patch_of_a_file_written_twice_takes_both_writes_back(home: Home, served: Served, robot: Robot) -> None:
+    """A file that was new and then changed has one patch, and so has one that was changed twice."""
+    path = home.write("old.txt", "0\n")
+    for text in ("1\n", "2\n"):
+        write_unreviewed(robot, home, "old.txt", text)
+        write_unreviewed(robot, home, "new.txt", text)
+    patch = pairside(home, "changes", "--patch").stdout
+    assert patch.count(b"diff --git") == 2
+    apply_reverse(home, home.project, patch)
+    assert path.read_bytes() == b"0\n"
+    assert not (home.project / "new.txt").exists()
+
+
+def test_what_the_person_changed_in_between_is_no_part_of_the_patch(home: Home, served: Served, robot: Robot) -> None:
+    """The writes before and after it are taken back one by one."""
+    lines = [f"{number}\n" for number in range(20)]
+    path = home.write("a.txt", "".join(lines))
+    lines[0] = "the agent\n"
+    write_unreviewed(robot, home, "a.txt", "".join(lines))
+    lines[10] = "the person\n"
+    path.write_text("".join(lines))
+    lines[0] = "the agent again\n"
+    write_unreviewed(robot, home, "a.txt", "".join(lines))
+    apply_reverse(home, home.project, pairside(home, "changes", "--patch").stdout)
+    lines[0] = "0\n"
+    assert path.read_text() == "".join(lines)
+
+
+def test_the_names_in_a_patch_are_those_that_git_takes_there(home: Home, served: Served, robot: Robot) -> None:
+    """Relative to the top of the work tree, also from below; what git would leave out there is told."""
+    top = home.project.parent
+    (top / ".git").mkdir()
+    home.write("sub/b.txt", "0\n")
+    home.write("a.txt", "0\n")
+    write_unreviewed(robot, home, "sub/b.txt", "1\n")
+    done = pairside(home, "changes", "--patch", cwd=home.project / "sub")
+    assert f"+++ b/{home.project.name}/sub/b.txt".encode() in done.stdout
+    assert done.stderr == b""
+    write_unreviewed(robot, home, "a.txt", "1\n")
+    done = pairside(home, "changes", "--patch", cwd=home.project / "sub")
+    assert f"Apply it in {top}".encode() in done.stderr
+    subprocess.run(["git", "init", "-q", str(top)], env=home.environment(), timeout=10, check=True)
+    apply_reverse(home, top, done.stdout)
+    assert (home.project / "a.txt").read_text() == (home.project / "sub" / "b.txt").read_text() == "0\n"
+
+
+def test_what_lies_outside_is_left_out_of_the_patch(home: Home, served: Served, robot: Robot) -> None:
+    """git applies nothing beyond the folder it runs in, and whoever reads the patch is told."""
+    outside = home.project.parent / "outside.txt"
+    outside.write_text("0\n")
+    write_unreviewed(robot, home, str(outside), "1\n")
+    done = pairside(home, "changes", "--patch")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert f"No patch for {outside}: it lies outside {home.project}.".encode() in done.stderr
+    (told,) = json.loads(served.do("changes", "--patch", "--json"))
+    assert (told["path"], told["patch"]) == (str(outside), None)
 
 
 def test_the_log_tells_what_happened_in_order(home: Home, served: Served, robot: Robot) -> None:

@@ -184,18 +184,26 @@ def test_the_one_review_that_was_asked_for_may_be_decided_elsewhere(
 
 
 @pytest.mark.parametrize("moment", ["waiting", "asking"])
+@pytest.mark.parametrize("death", ["stopped", "killed"])
 def test_a_server_that_goes_away_ends_it_with_a_clear_line(
-    home: Home, served: Served, robot: Robot, terminal: OpenTerminal, moment: str
+    home: Home, served: Served, robot: Robot, terminal: OpenTerminal, moment: str, death: str
 ) -> None:
-    """Status 4, and the person knows where the question is answered now."""
+    """Status 4, and the person knows where the question is answered now, and what helps against a kill."""
     if moment == "asking":
         robot.propose(home.project / "a.txt", "a\n")
         served.wait_review()
     screen = terminal("review")
     screen.wait("Waiting for a proposal" if moment == "waiting" else QUESTION)
-    served.kill9()
+    if death == "killed":
+        served.kill9()
+    else:
+        served.stop()
     assert screen.wait_end() == 4
-    assert "has stopped. What was pending can be answered in the agent's terminal." in screen.text
+    assert "What was pending can be answered in the agent's terminal." in screen.text
+    assert f"has {death}" in screen.text or f"was {death}" in screen.text
+    assert ("Started again at once it finds its agents again: pairside serve --workspace" in screen.text) == (
+        death == "killed"
+    )
 
 
 def test_once_reviews_what_is_pending_and_leaves(

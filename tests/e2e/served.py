@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -30,8 +31,10 @@ class Served:
     Nothing of the package is imported: this is the command line as others script it.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, folder: Path | None = None) -> None:
+        """The folder is that of the project unless another one is given."""
         self._home = home
+        self._folder = folder or home.project
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
         self._output: list[str] = []
@@ -62,7 +65,7 @@ class Served:
             raise RuntimeError("the server runs already")
         lines_before = len(self._output)
         process = subprocess.Popen(
-            [sys.executable, "-m", "pairside", "serve", "--workspace", str(self._home.project), *arguments],
+            [sys.executable, "-m", "pairside", "serve", "--workspace", str(self._folder), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

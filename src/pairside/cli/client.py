@@ -231,15 +231,34 @@ def find(*, port: int | None = None, workspace: str | None = None) -> Server:
         if record is not None and (port is not None or nearness(record.folders, folder) > nearest):
             raise Failure(f"The server on port {record.port} (pid {record.pid}) does not answer.")
     if not best:
-        where = f"on port {port}" if port is not None else f"in {printable(folder)}"
-        raise Failure(f"No pairside serves {where}. Start one there: pairside serve", Exit.NO_SERVER)
+        if port is not None:
+            raise Failure(f"No pairside serves on port {port}.{_elsewhere(servers)}", Exit.NO_SERVER)
+        raise Failure(
+            f"No pairside serves {printable(folder)}. Start one there: pairside serve{_elsewhere(servers)}",
+            Exit.NO_SERVER,
+        )
     if len(best) > 1:
+        raise Several(folder, sorted(best, key=lambda server: server.port))
+    return best[0]
+
+
+class Several(Failure):
+    """Several servers serve a folder in the same way."""
+
+    def __init__(self, folder: str, servers: list[Server]) -> None:
         listed = "\n".join(
             f"  --port {server.port}  {printable(server.facts['editor'])} (pid {server.facts['pid']})"
-            for server in sorted(best, key=lambda server: server.port)
+            for server in servers
         )
-        raise Failure(f"Several servers serve {printable(folder)}. Choose one:\n{listed}", Exit.USAGE)
-    return best[0]
+        super().__init__(f"Several servers serve {printable(folder)}. Choose one:\n{listed}", Exit.USAGE)
+        self.servers = servers
+
+
+def _elsewhere(servers: list[Server]) -> str:
+    """The servers that serve other folders, as the end of a message."""
+    return "".join(
+        f"\nOne serves {', '.join(map(printable, server.folders))}, on port {server.port}." for server in servers
+    )
 
 
 def servers_near(folder: str) -> list[Server]:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from pairside import runtime
-from pairside.cli.client import Closed, NotAnswering, Server, find
+from pairside.cli.client import Closed, NotAnswering, Server, Several, find
+from pairside.cli.client import here as _here
 from pairside.cli.common import as_json, asks, choosing, print_json, told
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import (
@@ -38,10 +39,23 @@ STOP_SECONDS = 5.0
 def status(context: click.Context, as_json: bool, port: int | None, workspace: str | None) -> None:
     """Show the server of this folder, its agents and what waits.
 
-    The exit status is 4 if no server serves the folder; with --json that is {"running": false}.
+    The exit status is 4 if no server serves the folder; with --json that is {"running": false}. Where several serve it
+    in the same way each is shown, with --json in a list, and the exit status is 2.
     """
     try:
         server = find(port=port, workspace=workspace)
+    except Several as several:
+        shown = []
+        for server in several.servers:
+            with told(server):
+                shown.append(server.request("status"))
+        if as_json:
+            print_json(shown)
+        else:
+            for facts in shown:
+                _tell(facts)
+                click.echo()
+        raise
     except Failure as failure:
         if as_json and failure.exit_code == Exit.NO_SERVER:
             print_json({"running": False})
@@ -51,7 +65,12 @@ def status(context: click.Context, as_json: bool, port: int | None, workspace: s
         facts = server.request("status")
     if as_json:
         print_json(facts)
-        return
+    else:
+        _tell(facts)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    """The state of a server, for a person."""
     folders = ", ".join(printable(folder) for folder in facts["workspace_folders"])
     editor = "" if facts["editor"] == "pairside" else f", editor {printable(facts['editor'])}"
     click.echo(f"pairside {facts['version']} serves {folders} on port {facts['port']} (pid {facts['pid']}{editor})")
@@ -129,22 +148,22 @@ def show(server: Server, id: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--patch", is_flag=True, help="Print a patch, which git apply -R takes back.")
+@click.option("--patch", is_flag=True, help="Print what they amount to as a patch, which git apply -R takes back.")
 @as_json
 @asks
 def changes(server: Server, patch: bool, as_json: bool) -> None:
     """List what agents wrote without a review, oldest first.
 
-    A patch goes to a terminal with everything escaped that the terminal would obey, and to a file or a pipe exactly
-    as it is.
+    The names in a patch are relative to the top of the git work tree that holds the current folder, or to the current
+    folder where there is none: apply it there. What it leaves out is told on standard error. A patch goes to a
+    terminal with everything escaped that the terminal would obey, and to a file or a pipe exactly as it is.
     """
-    found = server.request("changes", {"patch": patch})
+    if patch:
+        _patches(server, as_json=as_json)
+        return
+    found = server.request("changes")
     if as_json:
         print_json(found)
-        return
-    if patch:
-        for change in found:
-            _print_patch(change)
         return
     if not found:
         click.echo("No agent wrote anything without a review.")
@@ -156,12 +175,37 @@ def changes(server: Server, patch: bool, as_json: bool) -> None:
         )
 
 
-def _print_patch(change: dict[str, Any]) -> None:
-    text = change.get("patch")
-    if text is None:
-        note = printable(change["note"] or "no text")
-        click.echo(f"No patch for {shown(change['path'])}: {note}.", err=True)
+def _patches(server: Server, *, as_json: bool) -> None:
+    here = _here(None)
+    root = _work_tree(here)
+    found = server.request("changes/patches", {"root": root})
+    if as_json:
+        print_json(found)
         return
+    inside = here.rstrip("/") + "/"
+    for change in found:
+        if change["patch"] is None:
+            click.echo(f"No patch for {shown(change['path'])}: {printable(change['note'])}.", err=True)
+        else:
+            _print_patch(change["patch"])
+    # git says nothing about what it leaves out there.
+    if any(change["patch"] is not None and not change["path"].startswith(inside) for change in found):
+        click.echo(
+            f"Apply it in {printable(root)}: git would leave out what lies outside of the current folder.", err=True
+        )
+
+
+def _work_tree(folder: str) -> str:
+    """The top of the git work tree that holds a folder; the folder itself if none does."""
+    top = folder
+    while not os.path.exists(os.path.join(top, ".git")):
+        if top == "/":
+            return folder
+        top = os.path.dirname(top)
+    return top
+
+
+def _print_patch(text: str) -> None:
     stream = sys.stdout.buffer
     if stream.isatty():
         for line in text.removesuffix("\n").split("\n"):

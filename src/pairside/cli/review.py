@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from pairside import runtime
 from pairside.cli.client import NOT_PENDING, REFUSED, Closed, Refused, Server
 from pairside.cli.common import asks, print_json, sentence
 from pairside.cli.decide import ask_about, review_id
@@ -26,6 +29,7 @@ from pairside.cli.terminal import Dialogue, Left
 from pairside.text import printable
 
 HUNK_HELP = """\
+A letter, then Enter:
 y  accept this hunk
 n  leave this hunk out
 a  accept this and all that follow
@@ -39,6 +43,7 @@ After the last hunk the agent is told:
 the hunks that were accepted are the
 proposal; none of them is a rejection."""
 WHOLE_HELP = """\
+A letter, then Enter:
 y  accept the proposal
 n  reject it
 e  edit it in your editor
@@ -47,6 +52,7 @@ q  quit: all that is pending stays so
 p  print the proposal again
 ?  print this help"""
 EDIT_HELP = """\
+A letter, then Enter:
 y  accept the edited text
 n  reject the proposal
 e  edit again
@@ -131,11 +137,19 @@ class Session:
             return Exit.OK
         except Closed:
             self._dialogue.say()
-            raise Failure(
-                f"pairside on port {self._server.port} has stopped. "
-                "What was pending can be answered in the agent's terminal.",
-                Exit.NO_SERVER,
-            ) from None
+            raise Failure(self._gone(), Exit.NO_SERVER) from None
+
+    def _gone(self) -> str:
+        """What to say when the server is there no more."""
+        port = self._server.port
+        pending = "What was pending can be answered in the agent's terminal."
+        if not os.path.exists(runtime.socket_path(runtime.directory(os.environ), port)):
+            return f"pairside on port {port} has stopped. {pending}"
+        folders = " ".join(f"--workspace {shlex.quote(folder)}" for folder in self._server.folders)
+        return (
+            f"pairside on port {port} was killed. {pending} "
+            f"Started again at once it finds its agents again: pairside serve {printable(folders)}"
+        )
 
     def _none_left(self, only: int | None) -> int:
         """The end of a command that found nothing to review.
@@ -151,7 +165,9 @@ class Session:
         """Wait until there may be something to review."""
         dialogue = self._dialogue
         skipped = f" {count(len(self._skipped), 'review')} skipped: Enter to go back." if self._skipped else ""
-        dialogue.say(f"Waiting for a proposal.{skipped} q or Ctrl-C to leave.")
+        waiting = f"Waiting for a proposal.{skipped} q and Enter, or Ctrl-C, to leave."
+        if dialogue.last != waiting:  # a proposal that was gone before it could be shown is no reason to say it again
+            dialogue.say(waiting)
         while not self._fresh:
             seconds = self._commentary.patience if self._commentary else None
             if dialogue.interactive:

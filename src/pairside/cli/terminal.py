@@ -30,6 +30,8 @@ class Dialogue:
         self._input = 0
         self._received = b""
         self._ended = False
+        self.last = ""
+        """The line that was printed last."""
         self.interactive = os.isatty(self._input)
         """Whether a person types the answers."""
 
@@ -37,6 +39,7 @@ class Dialogue:
         """Print a line."""
         click.echo(line, nl=False, err=self._error)
         click.echo(end, nl=False, err=self._error)
+        self.last = line
 
     def page(self, lines: Sequence[str]) -> None:
         """Print lines; through the pager if a person would have to scroll back for the first of them."""

@@ -43,9 +43,7 @@ class Lock:
 
     def valid_for(self, folder: str) -> bool:
         """Whether a client that runs in `folder` takes this lock for its IDE."""
-        return self.alive and any(
-            folder == inside.rstrip("/") or folder.startswith(inside.rstrip("/") + "/") for inside in self.folders
-        )
+        return self.alive and within(folder, self.folders)
 
 
 def directory(environment: Mapping[str, str]) -> str:
@@ -100,10 +98,24 @@ def locks(environment: Mapping[str, str]) -> Iterator[Lock]:
 
 
 def rivals(environment: Mapping[str, str], folders: Iterable[str], port: int) -> list[Lock]:
-    """The other live locks that are valid in one of `folders`: with two of them `claude --ide` connects to none."""
+    """The other live locks that are valid where one of `folders` is: with two of them `claude --ide` connects to none.
+
+    That is so for a lock of the same folder or one above it, and in the folder of a lock below it.
+    """
     return [
-        lock for lock in locks(environment) if lock.port != port and any(lock.valid_for(folder) for folder in folders)
+        lock
+        for lock in locks(environment)
+        if lock.port != port
+        and any(
+            lock.valid_for(folder) or (lock.alive and any(within(one, (folder,)) for one in lock.folders))
+            for folder in folders
+        )
     ]
+
+
+def within(folder: str, folders: Iterable[str]) -> bool:
+    """Whether a folder is one of `folders` or lies in one, by whole components, as the client compares them."""
+    return any(folder == one.rstrip("/") or folder.startswith(one.rstrip("/") + "/") for one in folders)
 
 
 class LockFile:
