@@ -47,8 +47,11 @@ MAX_RAW = 4 * 1024 * 1024
 
 # A session leader without a terminal takes one by TIOCSCTTY (tty_ioctl(4)). Done by a program that then
 # becomes the CLI, because Python code between fork and exec is not safe in a test run that has threads.
+# A test run under nohup, or in the background of a script, has signals ignored that a person's shell has not.
 TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
