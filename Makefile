@@ -6,7 +6,7 @@ WORKSPACE ?= .
 export WORKSPACE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench reference clean
+.PHONY: help run test check bench reference picture clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -42,6 +42,10 @@ bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run
 
 reference: $(VENV)/dev.stamp ## write docs/reference.md anew
 	$(BIN)/python docs/generate.py
+
+picture: $(VENV)/dev.stamp ## write docs/picture.svg anew, from a session with the real Claude Code CLI
+	$(BIN)/python tests/e2e/install_cli.py
+	$(BIN)/python tests/e2e/netns.py -- $(BIN)/python -m docs.picture
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,6 +32,7 @@ _KINDS = {
     "int": "integer",
     "int | None": "integer",
     "bool": "boolean",
+    "bool | None": "boolean",
     "list[int] | None": "array of integers",
     "tuple[int, int] | None": "[line, column]",
     "dict[str, list[_Found]]": "object: for each path an array of diagnostics",
@@ -281,8 +282,10 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as Markdown that shows just that."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("*", "\\*")
+    """A text as Markdown that shows just that; what stands between backquotes is code already."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"<(?=[A-Za-z/!?])", "&lt;", part).replace("*", "\\*") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def main(arguments: list[str]) -> int:

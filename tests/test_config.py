@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pairside import config
+from pairside.hooks import VARIABLES, Hooks
 from pairside.limits import Limits
+from pairside.sharing import Policy
 
 
 def write(home: Path, text: str) -> dict[str, str]:
@@ -84,7 +86,7 @@ def test_every_setting_says_what_a_reference_needs(tmp_path: Path) -> None:
         ("[limits]\nzzz = 5\n", "unknown key limits.zzz; known: clients, handshakes,"),
         ("[limits]\nport_min = 5\n", "unknown key limits.port_min"),
         ("[limit]\nclients = 5\n", "unknown section limit; did you mean limits?"),
-        ("clients = 5\n", "clients stands outside of a section; sections: [serve], [limits]"),
+        ("clients = 5\n", "clients stands outside of a section; sections: [serve], [review],"),
         ("limits = 5\n", "limits must be a section: [limits]"),
         ("[limits]\nclients = 0\n", "limits.clients takes a whole number from 1 to 1000, not 0"),
         ("[limits]\nclients = 1001\n", "limits.clients takes a whole number from 1 to 1000, not 1001"),
@@ -99,6 +101,14 @@ def test_every_setting_says_what_a_reference_needs(tmp_path: Path) -> None:
         ('[serve]\nports = "1-65536"\n', "serve.ports takes MIN-MAX"),
         ('[serve]\nlog = "loud"\n', "serve.log takes warning, info, debug, not 'loud'"),
         ("[limits\n", "is not valid TOML: "),
+        ('[review]\nwhere = "there"\n', "review.where takes here, terminal, not 'there'"),
+        ("[review]\nwhere = [1]\n", "review.where takes here, terminal, not [1]"),
+        ("[share]\nselection = 1\n", "share.selection takes true or false, not 1"),
+        ('[share]\nexclude = "*.key"\n', "share.exclude takes a list of texts, like"),
+        ('[share]\nexclude = ["*.key", 5]\n', "share.exclude takes a list of texts, like"),
+        ('[share]\nexclude = [""]\n', "share.exclude takes a list of texts, like"),
+        ('[hooks]\non_review = "notify-send"\n', "hooks.on_review takes a program and its arguments, like"),
+        ('[hooks]\non_review = ["a\\u0000b"]\n', "hooks.on_review takes a program and its arguments, like"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_with_the_file_and_what_is_allowed(
@@ -142,3 +152,73 @@ def test_a_client_must_have_time_to_answer_a_ping(tmp_path: Path) -> None:
     message = complaint({"HOME": str(tmp_path), "PAIRSIDE_LIMITS_SILENCE_SECONDS": "30"})
     assert "limits.ping_seconds" in message
     assert "limits.silence_seconds" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[limits]\n\nclients = 0\n", 3),
+        ("# [limits]\n[serve] # here\n[ limits ] # there\ncalls = 5\nclients = 0\n", 5),
+        ('["limits"]\n"clients" = 0\n', 2),
+        ("limits.calls = 5\nlimits.clients = 0\n", 2),
+        ("[serve]\n[limits]\r\nclients = 0\r\n", 3),
+        ("\n\nlimits = { calls = 5, clients = 0 }\n", 3),
+        ('[serve]\nlog = "info"\n\n[limit]\n', 4),
+        ("[serve]\n[limits]\ncalls = 1\nport_min = 5\n", 4),
+        ("clients = 5\n", 1),
+        ('[share]\nexclude = [\n  "a",\n  5,\n]\n', 2),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    """However the section is written."""
+    assert complaint(write(tmp_path, text)).startswith(f"{tmp_path / 'pairside' / 'config.toml'}:{line}: ")
+
+
+def test_switches_lists_and_words_are_read_from_the_file_and_the_environment(tmp_path: Path) -> None:
+    """In the environment a list is split into words as a shell would split them, and a switch is true or false."""
+    environment = write(
+        tmp_path,
+        '[share]\nexclude = ["*.a"]\nselection = false\n'
+        '[review]\nwhere = "terminal"\n[hooks]\non_review = ["x", "y z"]\n',
+    )
+    loaded = config.load(environment)
+    assert loaded.share == Policy(exclude=("*.a",), selection=False)
+    assert (loaded.review_where, loaded.hooks) == ("terminal", Hooks(on_review=("x", "y z")))
+    loaded = config.load(
+        environment
+        | {
+            "PAIRSIDE_SHARE_EXCLUDE": "*.b 'with blank*'",
+            "PAIRSIDE_SHARE_SELECTION": "True",
+            "PAIRSIDE_REVIEW_WHERE": "here",
+            "PAIRSIDE_HOOKS_ON_CHANGES": 'notify-send "Look at it"',
+        }
+    )
+    assert loaded.share == Policy(exclude=("*.b", "with blank*"), selection=True)
+    assert (loaded.review_where, loaded.hooks) == ("here", Hooks(("x", "y z"), ("notify-send", "Look at it")))
+    assert complaint(environment | {"PAIRSIDE_SHARE_SELECTION": "maybe"}).startswith(
+        "PAIRSIDE_SHARE_SELECTION: share.selection takes true or false, not 'maybe'"
+    )
+    assert "takes a list of texts" in complaint(environment | {"PAIRSIDE_SHARE_EXCLUDE": "'open"})
+
+
+def test_what_hooks_find_in_their_environment_is_no_setting(tmp_path: Path) -> None:
+    """A pairside that a hook runs must start."""
+    environment = {"HOME": str(tmp_path), **dict.fromkeys(VARIABLES, "1")}
+    assert config.load(environment) == config.Config()
+
+
+def test_each_value_is_told_with_where_it_came_from(tmp_path: Path) -> None:
+    """The default, a line of the file, a variable or a flag: the one that counts."""
+    environment = write(tmp_path, '[limits]\nclients = 5\ncalls = 6\n[share]\nexclude = ["ü*"]\nselection = false\n')
+    environment |= {"PAIRSIDE_LIMITS_CALLS": "7"}
+    found = {one.setting.name: (one.value, one.where) for one in config.values(environment, {"serve.log": "info"})}
+    file = str(tmp_path / "pairside" / "config.toml")
+    assert found["limits.clients"] == ("5", f"{file}:2")
+    assert found["limits.calls"] == ("7", "PAIRSIDE_LIMITS_CALLS")
+    assert found["serve.log"] == ('"info"', "--verbose")
+    assert found["share.exclude"] == ('["ü*"]', f"{file}:5")
+    assert found["share.selection"] == ("false", f"{file}:6")
+    assert found["limits.hooks"] == ("8", "default")
+    assert list(found) == [setting.name for setting in config.settings()]
+    with pytest.raises(config.ConfigError):
+        config.values(environment | {"PAIRSIDE_LIMITS_CALLS": "0"})

@@ -19,8 +19,10 @@ from docs import generate
 from pairside import cli, config
 from pairside.agents.claude import mcp
 from pairside.cli.exits import MEANINGS, Exit
+from pairside.hooks import VARIABLES, Hooks
 from pairside.limits import Limits
 from pairside.peer import Reason
+from pairside.sharing import Policy
 from pairside.tools.all import toolbox
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,7 +164,9 @@ def test_every_setting_stands_in_the_reference() -> None:
     sections = reference()
     settings = {setting.name: setting for setting in config.settings()}
     fields = {f"limits.{name}" for name in Limits.__dataclass_fields__} - {"limits.port_min", "limits.port_max"}
-    assert settings.keys() == fields | {"serve.ports", "serve.log"}
+    share = {f"share.{name}" for name in Policy.__dataclass_fields__}
+    hooks = {f"hooks.{name}" for name in Hooks.__dataclass_fields__}
+    assert settings.keys() == fields | share | hooks | {"serve.ports", "serve.log", "review.where"}
     for name, setting in settings.items():
         section = sections[f"`{name}`"]
         for fact in (f"`{setting.default}`", f"`{setting.variable}`", setting.type, setting.description):
@@ -279,6 +283,6 @@ def test_the_table_of_deaths_has_every_reason() -> None:
 def test_every_setting_and_variable_that_a_page_names_exists(page: Path) -> None:
     """`limits.x` and `PAIRSIDE_LIMITS_X` are settings."""
     settings = list(config.settings())
-    known = {setting.name for setting in settings} | {setting.variable for setting in settings}
-    named = re.findall(r"`((?:limits|serve)\.[a-z_]+|PAIRSIDE_[A-Z_]+)`", read(page))
+    known = {setting.name for setting in settings} | {setting.variable for setting in settings} | set(VARIABLES)
+    named = re.findall(r"`((?:limits|serve|review|share|hooks)\.[a-z_]+|PAIRSIDE_[A-Z_]+)`", read(page))
     assert {name for name in named if not name.endswith(".py")} <= known

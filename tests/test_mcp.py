@@ -15,6 +15,7 @@ import pytest
 import pairside
 from pairside import testing
 from pairside.agents.claude import mcp
+from pairside.agents.claude.mcp import NOTHING_SELECTED
 from pairside.clients import Client
 from pairside.editor import Diagnostic, Position, Range, Selection, Severity
 from pairside.limits import Limits
@@ -533,7 +534,7 @@ async def test_nothing_selected_is_told_to_whoever_was_told_something() -> None:
         running.bridge.select(selection())
         await agent.wait_told("selection_changed")
         running.bridge.select(None)
-        assert await agent.wait_told("selection_changed", 2) == {"text": "", "selection": None}
+        assert await agent.wait_told("selection_changed", 2) == NOTHING_SELECTED
 
 
 @pytest.mark.usefixtures("soon")
@@ -546,7 +547,7 @@ async def test_what_is_selected_is_told_again_and_again_while_it_stands(monkeypa
         running.bridge.select(selection())
         await agent.wait_told("selection_changed", 4)
         running.bridge.select(None)
-        await until(lambda: told(agent)[-1]["selection"] is None, "nothing is selected")
+        await until(lambda: told(agent)[-1] == NOTHING_SELECTED, "nothing is selected")
         count = len(told(agent))
         await asyncio.sleep(0.1)  # five times the interval
         assert len(told(agent)) == count

@@ -19,8 +19,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from pairside import hunks
 from pairside.cell import Cell
-from pairside.changes import Change, Changes, Image
+from pairside.changes import Change, Changes, Image, compare
 from pairside.clients import Client, Clients, Departure
 from pairside.editor import Diagnostic, Editor, Selection
 from pairside.journal import Journal
@@ -28,17 +29,33 @@ from pairside.limits import Limits
 from pairside.mentions import Mention, Mentions
 from pairside.peer import Gone
 from pairside.reviews import Review, Reviews, Verdict
+from pairside.sharing import Kind, Policy, Sharing, Withheld
 from pairside.text import clean_unicode, cut
 
 log = logging.getLogger(__name__)
 
 
+SETTLE_SECONDS = 2.0
+
+
 class Bridge:
     """One editor and everybody who works with it."""
 
-    def __init__(self, editor: Editor, *, folders: Iterable[str], limits: Limits | None = None) -> None:
-        """`folders` are the absolute real paths of the workspace."""
+    def __init__(
+        self,
+        editor: Editor,
+        *,
+        folders: Iterable[str],
+        limits: Limits | None = None,
+        share: Policy | None = None,
+        reviews_here: bool = True,
+    ) -> None:
+        """`folders` are the absolute real paths of the workspace; `share` says what agents get to know.
+
+        Without `reviews_here` proposals are left to the agents' own terminals.
+        """
         self.editor = editor
+        self.reviews_here = reviews_here
         self.limits = limits or Limits()
         self.journal = Journal()
         self.clients = Clients(self.limits.clients)
@@ -52,13 +69,15 @@ class Bridge:
         self.folders: Cell[tuple[str, ...]] = Cell(tuple(folders))
         """The workspace; the first folder is the root."""
         self.selection: Cell[Selection | None] = Cell(None)
-        """What is selected now."""
-        self.latest_selection: Selection | None = None
-        """The last text that was selected, also after it no longer is."""
+        """What is selected now, as far as it is shared."""
+        self.sharing = Sharing(share or Policy(), lambda: self.folders.value)
+        self._selected: Selection | None = None
+        self._latest: Selection | None = None
         self.diagnosed: Cell[int] = Cell(0)
         """Counts the reports of fresh diagnostics."""
         self._diagnosed_at: dict[str, int] = {}
         self._pushed: dict[str, tuple[Diagnostic, ...]] = {}
+        self._telling_changes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = ExitStack()
 
@@ -82,6 +101,11 @@ class Bridge:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
+    async def settle(self) -> None:
+        """Wait until what is being done in the background is done, but not for long: what was written, for one."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SETTLE_SECONDS)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
@@ -93,9 +117,27 @@ class Bridge:
         """The person selected something else, or nothing."""
         if selection is not None:
             selection = replace(selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes))
-            if selection.text:
-                self.latest_selection = selection
-        self.selection.set(selection)
+            if selection.text and self._shared(selection):
+                self._latest = selection
+        self._selected = selection
+        self.selection.set(self._shared(selection))
+
+    def share(self, on: bool) -> None:
+        """Share with agents, or nothing at all, from this moment on."""
+        if on != self.sharing.on:
+            self.sharing.on = on
+            self.selection.set(self._shared(self._selected))
+            self.journal.note("sharing", on=on)
+
+    @property
+    def latest_selection(self) -> Selection | None:
+        """The last text that was selected and shared, also after it no longer is selected."""
+        return self._shared(self._latest)
+
+    def _shared(self, selection: Selection | None) -> Selection | None:
+        if selection is None or not self.sharing.shares(Kind.SELECTION, selection.path):
+            return None
+        return selection
 
     def diagnostics_changed(self, path: str, diagnostics: tuple[Diagnostic, ...]) -> None:
         """The editor looked at a file again and found this."""
@@ -113,11 +155,17 @@ class Bridge:
 
     # What the person wants an agent to see.
 
-    async def mention(self, mention: Mention) -> Client | None:
+    async def mention(self, mention: Mention, *, force: bool = False) -> Client | None:
         """Put a file or lines of it into a prompt: that of the client that was last active, else of the next to come.
 
         Returns the client; None if nobody listens yet and the mention waits.
+
+        Raises:
+            Withheld: The file is excluded from sharing, and that was not overruled with `force`.
         """
+        pattern = None if force else self.sharing.pattern(mention.path)
+        if pattern is not None:
+            raise Withheld(f"{mention.path} is not shared with agents: share.exclude has {pattern}")
         for client in self._listeners():
             assert client.mention is not None
             try:
@@ -164,7 +212,25 @@ class Bridge:
         return any(os.path.commonpath([folder, path]) == folder for folder in self.folders.value)
 
     def _change_noticed(self, change: Change) -> None:
-        self.journal.note("change", change.client_id, change=change.id, path=change.path, agent=change.agent)
+        first = sum(1 for one in self.changes if one.client_id == change.client_id) == 1
+        self.spawn(self._tell_change(change, first=first))
+
+    async def _tell_change(self, change: Change, *, first: bool) -> None:
+        """Write a change into the journal with how much it is; changes are told in their order."""
+        async with self._telling_changes:
+            compared = await compare(change)
+            added, removed = hunks.count(compared.found) if compared else (None, None)
+            self.journal.note(
+                "change",
+                change.client_id,
+                change=change.id,
+                path=change.path,
+                agent=change.agent,
+                pid=change.pid,
+                added=added,
+                removed=removed,
+                first=first,
+            )
 
     async def _read_leftovers(self, client_id: int) -> None:
         """Read the files that a client may have been writing when it left."""

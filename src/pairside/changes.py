@@ -11,10 +11,13 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from pairside import hunks
 from pairside.clients import Client
+from pairside.text import decode_exactly
 
 CHANGES_KEPT = 1000
 
@@ -67,12 +70,40 @@ class Change:
     id: int
     client_id: int
     agent: str
+    pid: int | None
+    """The process of the agent, where it is known."""
     path: str
     before: Image
     after: Image | None = None
     """None while the write may still be going on."""
     at: float = field(default_factory=time.time)
     """Seconds since the epoch."""
+
+
+class Compared(NamedTuple):
+    """Both texts of a change, and how they differ."""
+
+    before: str
+    after: str
+    found: Sequence[hunks.Hunk]
+
+
+async def compare(change: Change) -> Compared | None:
+    """How the texts of a change differ; None if one of them is no text or not known."""
+    assert change.after is not None
+    if change.before.note or change.after.note:
+        return None
+    before, after = _text(change.before), _text(change.after)
+    if before is None or after is None:
+        return None
+    return Compared(before, after, await hunks.compare(before, after))
+
+
+def _text(image: Image) -> str | None:
+    if image.data is None:
+        return None if image.exists else ""
+    text = decode_exactly(image.data)
+    return None if text is None or text.encode() != image.data else text  # a patch of UTF-16 would not apply
 
 
 class Changes:
@@ -131,7 +162,7 @@ class Changes:
         if (client.id, path) in self._reviewed:
             self._reviewed.discard((client.id, path))
             return
-        self._changes.append(Change(next(self._ids), client.id, client.agent, path, before))
+        self._changes.append(Change(next(self._ids), client.id, client.agent, client.pid, path, before))
         del self._changes[:-CHANGES_KEPT]
         self._bound()
 

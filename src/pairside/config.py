@@ -2,21 +2,27 @@
 
 The file is `$XDG_CONFIG_HOME/pairside/config.toml` (or `~/.config/pairside/config.toml`). A setting `key` of a
 section `[section]` is `PAIRSIDE_SECTION_KEY` in the environment. A key that does not exist, a value of the wrong type
-and a value out of range are errors, because a limit that is silently not applied is worse than none.
+and a value out of range are errors, because a limit that is silently not applied is worse than none. Lists are
+split into words in the environment, as a shell splits them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from pairside.hooks import Hooks
 from pairside.limits import Limits
+from pairside.sharing import Kind, Policy
 
 PREFIX = "PAIRSIDE_"
 LEVELS = ("warning", "info", "debug")
+PLACES = ("here", "terminal")
 _PORT_FIELDS = ("port_min", "port_max")
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _RANGES: dict[str, tuple[float, float]] = {
@@ -35,6 +41,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mention_seconds": (0.05, 86_400),
     "before_image_bytes": (1, 1 * _GIB),
     "changes_bytes": (1, 16 * _GIB),
+    "hooks": (1, 1000),
+    "hook_seconds": (0.05, 86_400),
 }
 """The lowest and the highest value of each limit."""
 
@@ -50,6 +58,10 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     log: str = LEVELS[0]
     """What goes to standard error: warnings only, progress too (info), or everything (debug)."""
+    review_where: str = PLACES[0]
+    """Where the person answers proposals: here, or in the agent's terminal."""
+    share: Policy = field(default_factory=Policy)
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +92,51 @@ class Setting:
     @property
     def description(self) -> str:
         """What it is for, in a sentence or two."""
-        return _SERVE[self.key] if self.section == "serve" else _described_limits()[self.key]
+        return _described_limits()[self.key] if self.section == "limits" else _DESCRIPTIONS[self.name]
 
 
-_SERVE = {
-    "ports": "The ports to listen on; one of them is taken at random. Above 32767 lies the ephemeral range of Linux.",
-    "log": "What goes to standard error: warnings only, progress too (info), or everything (debug).",
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting with the value that counts, and who gave it."""
+
+    setting: Setting
+    value: str
+    """As it would stand in the file."""
+    where: str
+    """The file and the line, the variable, the flag, or `default`."""
+
+
+_DESCRIPTIONS = {
+    "serve.ports": "The ports to listen on; one of them is taken at random. Above 32767 lies the ephemeral range of "
+    "Linux.",
+    "serve.log": "What goes to standard error: warnings only, progress too (info), or everything (debug).",
+    "review.where": "Where you answer proposals: here, or only in the agent's own terminal.",
+    "share.exclude": "Files that no agent hears of: not what is selected in them, not that they are open, not what "
+    "linters found in them. Patterns with `*`, `?` and `[...]`, matched with the name and with the path from the "
+    "workspace folder, where `*` reaches across folders; a pattern with a slash also with the whole path.",
+    "share.selection": "Whether agents are told what is selected.",
+    "share.open_files": "Whether agents are told which files are open.",
+    "share.diagnostics": "Whether agents are told what linters found.",
+    "hooks.on_review": "A program to run for each proposal, and its arguments, without a shell. PAIRSIDE_REVIEW, "
+    "PAIRSIDE_FILE and PAIRSIDE_PORT are in its environment.",
+    "hooks.on_changes": "A program to run when an agent wrote a file without a review. PAIRSIDE_FILE is the last one, "
+    "and PAIRSIDE_PORT the server's port. What is written while it runs leads to one more run.",
 }
 
 
 def settings() -> Iterator[Setting]:
     """Every setting, in the order of the reference."""
-    limits = Limits()
+    limits, share, hooks = Limits(), Policy(), Hooks()
     ports = f'"{limits.port_min}-{limits.port_max}"'
     yield Setting("serve", "ports", "range of ports", "MIN-MAX, both from 1 to 65535", ports, "--port-range")
-    yield Setting("serve", "log", "word", ", ".join(LEVELS), f'"{LEVELS[0]}"', "--verbose")
+    yield Setting("serve", "log", "word", ", ".join(LEVELS), _toml(LEVELS[0]), "--verbose")
+    yield Setting("review", "where", "word", ", ".join(PLACES), _toml(PLACES[0]))
+    yield Setting("share", "exclude", "list of texts", 'a list of texts, like ["*.key"]', _toml(share.exclude))
+    for kind in Kind:
+        yield Setting("share", kind, "switch", "true or false", _toml(getattr(share, kind)))
+    program = 'a program and its arguments, like ["notify-send", "pairside", "A proposal waits"]'
+    for one in fields(Hooks):
+        yield Setting("hooks", one.name, "list of texts", program, _toml(getattr(hooks, one.name)))
     for one in fields(Limits):
         if one.name not in _PORT_FIELDS:
             default = getattr(limits, one.name)
@@ -105,8 +147,17 @@ def settings() -> Iterator[Setting]:
                 one.name,
                 "whole number" if whole else "number",
                 f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}",
-                repr(default),
+                _toml(default),
             )
+
+
+def _toml(value: Any) -> str:
+    """A value as it stands in the file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
 
 
 def path(environment: Mapping[str, str]) -> str:
@@ -135,6 +186,21 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str] | None = None)
     return config
 
 
+def values(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> list[Value]:
+    """Every setting with the value that counts and where it came from, in the order of the reference.
+
+    Raises:
+        ConfigError: As `load` does.
+    """
+    load(environment, flags)
+    given = {setting.name: (where, value) for where, setting, value in _given(environment, flags or {})}
+    found = []
+    for setting in settings():
+        where, value = given.get(setting.name, ("default", None))
+        found.append(Value(setting, setting.default if value is None else _toml(value), where))
+    return found
+
+
 def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator[tuple[str, Setting, Any]]:
     """Every setting that somebody gave, with a name for the place; what counts more comes later."""
     known = {setting.name: setting for setting in settings()}
@@ -144,7 +210,7 @@ def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator
     for name in sorted(environment):
         if name in variables:
             if environment[name]:  # an empty variable says nothing
-                yield name, variables[name], _number_if_any(environment[name])
+                yield name, variables[name], _from_text(variables[name], environment[name])
         elif name.startswith(sections):
             raise ConfigError(f"{name} sets nothing{_similar(name, variables)}")
     for name, text in flags.items():
@@ -162,24 +228,50 @@ def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Set
     import tomllib  # only whoever has a file pays for it
 
     try:
-        sections = tomllib.loads(data.decode())
+        text = data.decode()
+        sections = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     names = tuple(dict.fromkeys(setting.section for setting in known.values()))
     for section, content in sections.items():
+        where = f"{file}:{_line(text, section)}"
         if section not in names:
             allowed = ", ".join(f"[{name}]" for name in names)
             if not isinstance(content, dict):
-                raise ConfigError(f"{file}: {section} stands outside of a section; sections: {allowed}")
-            raise ConfigError(f"{file}: unknown section {section}{_similar(section, names, allowed)}")
+                raise ConfigError(f"{where}: {section} stands outside of a section; sections: {allowed}")
+            raise ConfigError(f"{where}: unknown section {section}{_similar(section, names, allowed)}")
         if not isinstance(content, dict):
-            raise ConfigError(f"{file}: {section} must be a section: [{section}]")
+            raise ConfigError(f"{where}: {section} must be a section: [{section}]")
         for key, value in content.items():
+            where = f"{file}:{_line(text, section, key)}"
             setting = known.get(f"{section}.{key}")
             if setting is None:
                 keys = [one.key for one in known.values() if one.section == section]
-                raise ConfigError(f"{file}: unknown key {section}.{key}{_similar(key, keys)}")
-            yield file, setting, value
+                raise ConfigError(f"{where}: unknown key {section}.{key}{_similar(key, keys)}")
+            yield where, setting, value
+
+
+_HEADER = re.compile(r"\s*\[\s*[\"']?([^\]\"']+?)[\"']?\s*\]\s*(?:#.*)?")
+_KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?(?:\s*\.\s*[\"']?([\w-]+)[\"']?)?\s*=")
+
+
+def _line(text: str, section: str, key: str | None = None) -> int:
+    """The line, counting from 1, in which a valid TOML text names a section, or a key of it."""
+    current, found = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := _HEADER.fullmatch(line.rstrip("\r")):
+            current = header[1]
+            if current == section:
+                if key is None:
+                    return number
+                found = number
+        elif named := _KEY.match(line):
+            path = tuple(part for part in (current, named[1], named[2]) if part)
+            if path == (section, key) or (key is None and path[0] == section):
+                return number
+            if path[0] == section and path[-1] == section:  # an inline table
+                found = number
+    return found
 
 
 def _with(config: Config, setting: Setting, value: Any, where: str) -> Config:
@@ -193,25 +285,50 @@ def _with(config: Config, setting: Setting, value: Any, where: str) -> Config:
         if not 1 <= low <= high <= 65535:
             raise wrong
         return replace(config, limits=replace(config.limits, port_min=low, port_max=high))
-    if setting.name == "serve.log":
-        if value not in LEVELS:
+    if setting.type == "word":
+        if value not in setting.allowed.split(", "):
             raise wrong
-        return replace(config, log=value)
-    lowest, highest = _RANGES[setting.key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-        raise wrong
-    if setting.type == "whole number" and not isinstance(value, int):
-        raise wrong
-    changed: dict[str, Any] = {setting.key: value if setting.type == "whole number" else float(value)}
+        return replace(config, log=value) if setting.name == "serve.log" else replace(config, review_where=value)
+    changed: dict[str, Any]
+    if setting.type == "switch":
+        if not isinstance(value, bool):
+            raise wrong
+        changed = {setting.key: value}
+    elif setting.type == "list of texts":
+        if not isinstance(value, list) or not all(isinstance(one, str) and one and "\0" not in one for one in value):
+            raise wrong
+        changed = {setting.key: tuple(value)}
+    else:
+        lowest, highest = _RANGES[setting.key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
+            raise wrong
+        if setting.type == "whole number" and not isinstance(value, int):
+            raise wrong
+        changed = {setting.key: value if setting.type == "whole number" else float(value)}
+    if setting.section == "share":
+        return replace(config, share=replace(config.share, **changed))
+    if setting.section == "hooks":
+        return replace(config, hooks=replace(config.hooks, **changed))
     return replace(config, limits=replace(config.limits, **changed))
 
 
-def _number_if_any(text: str) -> str | int | float:
-    """The environment has only texts: one that reads like a number of TOML is that number."""
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        return int(text)
-    if re.fullmatch(r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", text):
-        return float(text)
+def _from_text(setting: Setting, text: str) -> Any:
+    """The environment has only texts: what one of them says in the type of its setting, as far as it can be read so.
+
+    A list is split into words as a shell would split them.
+    """
+    if setting.type == "switch":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if setting.type == "list of texts":
+        try:
+            return shlex.split(text)
+        except ValueError:
+            return text
+    if setting.section == "limits":
+        if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+            return int(text)
+        if re.fullmatch(r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", text):
+            return float(text)
     return text
 
 

@@ -47,3 +47,7 @@ class Limits:
     """A file larger than this is only noted when an agent writes it without a review."""
     changes_bytes: int = 64 * 1024 * 1024
     """What the texts of all changes may take together; the oldest texts are forgotten first."""
+    hooks: int = 8
+    """Programs of hooks.on_review that run at once; for one more proposal none is run."""
+    hook_seconds: float = 3600.0
+    """How long the program of a hook may run before it is ended."""

@@ -14,22 +14,24 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 import pairside
 from pairside import hunks, jsonrpc
 from pairside.bridge import Bridge
-from pairside.changes import Change, Image
+from pairside.changes import Change, compare
 from pairside.editor import Diagnostic, EditorError, Operated, Position, Range, Severity, Spot
 from pairside.journal import Event, masked
 from pairside.jsonrpc import Raw, RpcError
 from pairside.mentions import Mention
 from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
 from pairside.reviews import NotPending, Review, Undecidable
-from pairside.text import decode_exactly, printable
+from pairside.runtime import ancestors
+from pairside.sharing import Kind, Withheld
+from pairside.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,10 @@ LINE_BYTES = 64 * 1024 * 1024
 UNSENT_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 1.0
 OBSERVERS = 64
+RUSH_SECONDS = 0.02
+"""An observer is told of events at most this often."""
+EDITOR_SECONDS = 1.0
+"""How long a status waits for the editor."""
 LINE_CHARACTERS = 400
 """What is told of a line of a proposal to whoever wants only part of it."""
 
@@ -133,24 +139,6 @@ class Guard:
         return next((mark for mark in _MARKS if mark.encode() in names), "")
 
 
-def ancestors(pid: int) -> list[int]:
-    """A process and those it descends from, nearest first, as far as the system tells."""
-    line: list[int] = []
-    while pid > 1 and pid not in line and len(line) < 100:
-        line.append(pid)
-        pid = _parent(pid)
-    return line
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in parentheses may hold anything, parentheses among it.
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
 def peer_pid(connection: socket.socket) -> int | None:
     """The process at the other end of a Unix socket; None where the system does not tell."""
     try:
@@ -164,6 +152,14 @@ def peer_pid(connection: socket.socket) -> int | None:
     return pid if pid > 0 else None
 
 
+class RestartError(Exception):
+    """The server cannot be started anew; the message says why."""
+
+
+async def _cannot_restart() -> str:
+    raise RestartError("this server cannot be restarted from here")
+
+
 class Server:
     """Listens on a Unix socket and answers observers."""
 
@@ -175,18 +171,21 @@ class Server:
         port: int,
         lock_file: str,
         stop: Callable[[str], None],
+        restart: Callable[[], Awaitable[str]] = _cannot_restart,
         operated: Operated | None = None,
         notices: Callable[[], list[str]] = list,
     ) -> None:
         """`stop` ends the server; `operated` is the editor, if it can be operated from here.
 
-        `notices` says what the person should know about discovery.
+        `restart` starts the server anew and returns the version that comes; it raises `RestartError`. `notices` says
+        what the person should know.
         """
         self.bridge = bridge
         self.path = path
         self.port = port
         self.lock_file = lock_file
         self.stop = stop
+        self.restart = restart
         self.operated = operated
         self.notices = notices
         self._listener: asyncio.Server | None = None
@@ -267,8 +266,15 @@ class _Select(msgspec.Struct):
     keep: bool = False
 
 
+class _Share(msgspec.Struct):
+    on: bool | None = None
+    """Share with agents, or nothing at all; None asks how it is."""
+
+
 class _Mention(msgspec.Struct):
     path: str
+    force: bool = False
+    """Also if the file is excluded from sharing."""
     first: int | None = None
     last: int | None = None
 
@@ -328,6 +334,7 @@ class Observer:
             "review/reject": self._reject,
             "select": self._select,
             "select/clear": self._clear,
+            "share": self._share,
             "mention": self._mention,
             "open": self._open,
             "diagnostics/import": self._import,
@@ -335,6 +342,7 @@ class Observer:
             "changes/patches": self._patches,
             "log": self._log,
             "follow": self._follow,
+            "restart": self._restart,
             "stop": self._stop,
         }
 
@@ -353,6 +361,8 @@ class Observer:
             verdict = error.verdict
             data = {"id": error.id, **({"outcome": verdict.outcome, "by": verdict.by} if verdict else {})}
             raise RpcError(NOT_PENDING, str(error), data) from None
+        except Withheld as error:
+            raise RpcError(UNSUITABLE, f"{error}. To mention it all the same: --force") from None
         except (Undecidable, EditorError) as error:
             raise RpcError(UNSUITABLE, str(error)) from None
 
@@ -370,7 +380,7 @@ class Observer:
         }
 
     async def _status(self, params: Raw) -> dict[str, Any]:
-        return status(self._server)
+        return await status(self._server)
 
     async def _reviews(self, params: Raw) -> list[dict[str, Any]]:
         return [await _summary(self._bridge, review) for review in self._bridge.reviews]
@@ -431,6 +441,7 @@ class Observer:
             "end": [end.line, end.character],
             "characters": len(selection.text),
             "keep": asked.keep,
+            "withheld": self._bridge.sharing.why_not(Kind.SELECTION, selection.path),
         }
 
     async def _clear(self, params: Raw) -> dict[str, Any]:
@@ -438,10 +449,17 @@ class Observer:
         self._operated("select").clear()
         return {}
 
+    async def _share(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Share)
+        if asked.on is not None:
+            self._guard.check()
+            self._bridge.share(asked.on)
+        return await _sharing(self._bridge)
+
     async def _mention(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Mention)
         self._guard.check()
-        client = await self._bridge.mention(Mention(asked.path, asked.first, asked.last))
+        client = await self._bridge.mention(Mention(asked.path, asked.first, asked.last), force=asked.force)
         seconds = self._bridge.limits.mention_seconds
         if client is None:
             return {"delivered": False, "waits_seconds": seconds}
@@ -474,9 +492,10 @@ class Observer:
         return {"source": asked.source, "files": len(found), "diagnostics": sum(map(len, found.values()))}
 
     async def _changes(self, params: Raw) -> list[dict[str, Any]]:
+        await self._bridge.settle()
         told = []
         for change in self._bridge.changes:
-            compared = await _compared(change)
+            compared = await compare(change)
             added, removed = hunks.count(compared.found) if compared else (None, None)
             told.append(
                 {
@@ -499,12 +518,13 @@ class Observer:
         root = params.to(_Patches).root
         if not os.path.isabs(root):
             raise RpcError(jsonrpc.INVALID_PARAMS, "root must be an absolute path")
+        await self._bridge.settle()
         told = []
         for change in self._bridge.changes.net():
             patch, note = None, ""
             if os.path.commonpath([root, change.path]) != root:
                 note = f"it lies outside {root}"
-            elif (compared := await _compared(change)) is None:
+            elif (compared := await compare(change)) is None:
                 note = _why_not(change)
             else:
                 assert change.after is not None
@@ -550,7 +570,20 @@ class Observer:
         with self._bridge.journal.follow(take):
             await self._peer.notify("following", {})
             while True:
-                await self._peer.notify("event", _event(await waiting.get()))
+                events = [await waiting.get()]
+                while not waiting.empty():
+                    events.append(waiting.get_nowait())
+                await self._peer.tell("\n".join(jsonrpc.notification("event", _event(event)) for event in events))
+                # What comes in a rush is told together: waking an observer for each event costs agents more.
+                await asyncio.sleep(RUSH_SECONDS)
+
+    async def _restart(self, params: Raw) -> dict[str, Any]:
+        self._guard.check()
+        try:
+            version = await self._server.restart()
+        except RestartError as error:
+            raise RpcError(UNSUITABLE, str(error)) from None
+        return {"pid": os.getpid(), "version": version, "unreviewed_changes": len(self._bridge.changes)}
 
     async def _stop(self, params: Raw) -> dict[str, Any]:
         self._guard.check()
@@ -567,7 +600,7 @@ class Observer:
         return os.path.relpath(path, root) if self._bridge.inside(path) else path.lstrip("/")
 
 
-def status(server: Server) -> dict[str, Any]:
+async def status(server: Server) -> dict[str, Any]:
     """What there is to know about a server, every figure derived from its one source at this moment."""
     bridge = server.bridge
     clients = bridge.clients
@@ -609,6 +642,39 @@ def status(server: Server) -> dict[str, Any]:
             for departure in clients.departures
         ],
         "notices": server.notices(),
+        "review_where": "here" if bridge.reviews_here else "terminal",
+        "sharing": await _sharing(bridge),
+    }
+
+
+async def _sharing(bridge: Bridge) -> dict[str, Any]:
+    """What agents may know, and what they can know at this moment. An agent may look here too: nothing else is told."""
+    sharing = bridge.sharing
+    selection = bridge.selection.value
+    open_files: list[str] | None = None
+    diagnosed: dict[str, int] | None = None
+    with contextlib.suppress(TimeoutError, EditorError):
+        async with asyncio.timeout(EDITOR_SECONDS):
+            documents = await bridge.editor.documents()
+            open_files = [one.path for one in documents if sharing.shares(Kind.OPEN_FILES, one.path)]
+            found = await bridge.editor.diagnostics(None)
+            diagnosed = {path: len(some) for path, some in found.items() if sharing.shares(Kind.DIAGNOSTICS, path)}
+    return {
+        "on": sharing.on,
+        **{str(kind): getattr(sharing.policy, kind) for kind in Kind},
+        "exclude": list(sharing.policy.exclude),
+        "now": {
+            "selection": None
+            if selection is None
+            else {
+                "path": selection.path,
+                "start": [selection.range.start.line, selection.range.start.character],
+                "end": [selection.range.end.line, selection.range.end.character],
+                "characters": len(selection.text),
+            },
+            "open_files": open_files,
+            "diagnostics": diagnosed,
+        },
     }
 
 
@@ -685,34 +751,10 @@ def _kind(change: Change) -> str:
     return "new" if not change.before.exists else "modified" if change.after.exists else "deleted"
 
 
-class _Compared(NamedTuple):
-    before: str
-    after: str
-    found: Sequence[hunks.Hunk]
-
-
-async def _compared(change: Change) -> _Compared | None:
-    """Both texts of a change and how they differ; None if one of them is no text or not known."""
-    assert change.after is not None
-    if change.before.note or change.after.note:
-        return None
-    before, after = _text(change.before), _text(change.after)
-    if before is None or after is None:
-        return None
-    return _Compared(before, after, await hunks.compare(before, after))
-
-
 def _why_not(change: Change) -> str:
     """Why a change cannot be shown as text."""
     assert change.after is not None
     return change.before.note or change.after.note or "binary"
-
-
-def _text(image: Image) -> str | None:
-    if image.data is None:
-        return None if image.exists else ""
-    text = decode_exactly(image.data)
-    return None if text is None or text.encode() != image.data else text  # a patch of UTF-16 would not apply
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -149,17 +149,36 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def adoptable(folder: str, folders: tuple[str, ...]) -> list[Record]:
+def ancestors(pid: int) -> list[int]:
+    """A process and those it descends from, nearest first, as far as the system tells."""
+    line: list[int] = []
+    while pid > 1 and pid not in line and len(line) < 100:
+        line.append(pid)
+        pid = _parent(pid)
+    return line
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in parentheses may hold anything, parentheses among it.
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def adoptable(folder: str, folders: tuple[str, ...], *, again: bool = False) -> list[Record]:
     """The records of servers for the same folders that died a moment ago, the latest first.
 
-    Whether a port and token may really be taken over is decided by whether the port binds.
+    Whether a port and token may really be taken over is decided by whether the port binds. With `again` this
+    process was started anew, and a record of its own is one that it left before.
     """
     now = time.time()
     fresh = [
         record
         for record in records(folder)
         if set(record.folders) == set(folders)
-        and not is_alive(record.pid)
+        and (not is_alive(record.pid) or (again and record.pid == os.getpid()))
         and -1 < now - record.touched_at < FRESH_SECONDS
     ]
     return sorted(fresh, key=lambda record: record.touched_at, reverse=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from pairside import observers, runtime
 from pairside.agents.claude import discovery, mcp, websocket
 from pairside.bridge import Bridge
 from pairside.editors.embedded import EmbeddedEditor
+from pairside.hooks import Hooks, Runner
 from pairside.limits import Limits
+from pairside.sharing import Policy
 from pairside.tools import Toolbox
 from pairside.tools.all import toolbox
 
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 START_LOCK_SECONDS = 10.0
 START_LOCK_POLL = 0.02
 LOCK_CHECK_SECONDS = 10.0
+RIVALS_SECONDS = 1.0
+VERSION_SECONDS = 15.0
 
 
 class StartError(Exception):
@@ -40,22 +45,32 @@ class Serving:
     """Whether port and token were taken over from a server that died: its clients reconnect by themselves."""
     stopped: asyncio.Event
     """Set it to stop."""
+    restarting: asyncio.Event
+    """Set where the server stops to be started anew by the same process: what it leaves is taken over then."""
     environment: Mapping[str, str]
 
     def notices(self) -> list[str]:
         """What the person should know about how agents find this server."""
-        folders = self.bridge.folders.value
-        notices = []
-        for rival in discovery.rivals(self.environment, folders, self.port):
-            where = "this folder"
-            if not any(rival.valid_for(folder) for folder in folders):
-                where = ", ".join(one for one in rival.folders if discovery.within(one, folders))
-            notices.append(
-                f"another IDE is open for {where}: {rival.ide or 'unnamed'} (pid {rival.pid}, port {rival.port}). "
-                f"With two, `claude --ide` connects to neither there: CLAUDE_CODE_SSE_PORT={self.port} claude, "
-                f"or choose with /ide"
-            )
+        notices = [self.about(rival) for rival in self.rivals()]
+        if not self.bridge.reviews_here:
+            notices.append("review.where is terminal: proposals are answered in the agent's own terminal, not here")
         return notices
+
+    def rivals(self) -> list[discovery.Lock]:
+        """The other IDEs that agents find where they find this one."""
+        return discovery.rivals(self.environment, self.bridge.folders.value, self.port)
+
+    def about(self, rival: discovery.Lock) -> str:
+        """What follows from another IDE, and what to type."""
+        where = "this folder"
+        if not any(rival.valid_for(folder) for folder in self.bridge.folders.value):
+            where = ", ".join(one for one in rival.folders if discovery.within(one, self.bridge.folders.value))
+        process = "" if rival.pid is None else f"pid {rival.pid}, "
+        return (
+            f"another IDE is open for {where}: {rival.ide or 'unnamed'} ({process}port {rival.port}). "
+            f"With two, claude --ide connects to neither there. To reach this one: pairside run claude, "
+            f"or CLAUDE_CODE_SSE_PORT={self.port} claude, or choose it with /ide"
+        )
 
 
 def real_folders(folders: list[str]) -> tuple[str, ...]:
@@ -76,56 +91,87 @@ async def serving(
     *,
     limits: Limits,
     environment: Mapping[str, str],
+    share: Policy | None = None,
+    reviews_here: bool = True,
+    hooks: Hooks | None = None,
+    restartable: bool = False,
+    again: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Serving]:
     """Serve the embedded editor for as long as the block runs.
 
     `before` is called when no other server can be starting and nothing of ours is open yet; what it raises ends
-    the start.
+    the start. Only where it is `restartable` may observers have it started anew: see `Serving.restarting`.
+    With `again` that has happened.
 
     Raises:
         StartError: It cannot start.
     """
     editor = EmbeddedEditor()
-    async with Bridge(editor, folders=folders, limits=limits) as bridge:
+    async with Bridge(editor, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
         editor.on_select = bridge.select
         try:
             state = runtime.directory(environment)
         except runtime.RuntimeDirectoryError as error:
             raise StartError(str(error)) from None
         async with contextlib.AsyncExitStack() as cleanup:
-            stopped = asyncio.Event()
+            stopped, restarting = asyncio.Event(), asyncio.Event()
+
+            async def restart() -> str:
+                version = await _next_version()
+                bridge.journal.note("restarting", version=version)
+                restarting.set()
+                stopped.set()
+                return version
+
             async with _start_lock(state) as locked:
                 before()
-                agents, token, adopted = await _listen(bridge, toolbox(), state, environment, locked=locked)
+                agents, token, adopted = await _listen(
+                    bridge, toolbox(), state, environment, locked=locked, again=again
+                )
                 cleanup.push_async_callback(agents.close)
                 lock = discovery.LockFile(environment, port=agents.port, token=token, ide=editor.name)
-                serving = Serving(bridge, agents.port, lock.path, adopted, stopped, environment)
+                serving = Serving(bridge, agents.port, lock.path, adopted, stopped, restarting, environment)
                 watchers = observers.Server(
                     bridge,
                     path=runtime.socket_path(state, agents.port),
                     port=agents.port,
                     lock_file=lock.path,
                     stop=lambda by: stopped.set(),
+                    **({"restart": restart} if restartable else {}),
                     operated=editor,
                     notices=serving.notices,
                 )
                 try:
                     await watchers.listen()
                     cleanup.push_async_callback(watchers.close)
-                    cleanup.callback(_forget, runtime.record_path(state, agents.port))
+                    cleanup.callback(_leave, runtime.record_path(state, agents.port), restarting)
                     runtime.write_record(state, agents.port, token, folders)
                     cleanup.callback(lock.remove)
                     lock.write(folders)
                 except (OSError, discovery.DiscoveryError) as error:
                     raise StartError(str(error)) from None
-            for work in (_upkeep(state, agents.port, lock), _follow_folders(bridge, state, agents.port, token, lock)):
+            for work in (
+                _upkeep(state, agents.port, lock),
+                _follow_folders(bridge, state, agents.port, token, lock),
+                _watch_rivals(serving),
+            ):
                 cleanup.callback(asyncio.create_task(work).cancel)
+            runner = Runner(
+                hooks or Hooks(),
+                bridge.journal,
+                environment=environment,
+                port=agents.port,
+                seconds=limits.hook_seconds,
+                at_once=limits.hooks,
+            )
+            runner.start()
+            cleanup.push_async_callback(runner.close)
             yield serving
 
 
 async def _listen(
-    bridge: Bridge, tools: Toolbox, state: str, environment: Mapping[str, str], *, locked: bool
+    bridge: Bridge, tools: Toolbox, state: str, environment: Mapping[str, str], *, locked: bool, again: bool
 ) -> tuple[websocket.Server, str, bool]:
     """Listen on the port of a server for the same folders that just died, else on a new one with a new token."""
 
@@ -138,7 +184,7 @@ async def _listen(
 
     if locked:
         runtime.sweep(state, lambda record: _sweep_lock(environment, record))
-        for record in runtime.adoptable(state, bridge.folders.value):
+        for record in runtime.adoptable(state, bridge.folders.value, again=again):
             agents = server(record.token)
             with contextlib.suppress(OSError):
                 await agents.listen(record.port)
@@ -158,6 +204,12 @@ def _sweep_lock(environment: Mapping[str, str], record: runtime.Record) -> None:
         lock = discovery.read(os.path.join(folder, f"{record.port}.lock"))
         if lock is not None and lock.token == record.token and not lock.alive:
             _forget(lock.path)
+
+
+def _leave(record: str, restarting: asyncio.Event) -> None:
+    """Remove the record of this server, unless it is for the one that comes next."""
+    if not restarting.is_set():
+        _forget(record)
 
 
 def _forget(path: str) -> None:
@@ -193,6 +245,68 @@ async def _upkeep(state: str, port: int, lock: discovery.LockFile) -> None:
                     log.warning("the lock file %s was gone: written again", lock.path)
             except discovery.DiscoveryError as error:
                 log.warning("%s", error)
+
+
+async def _watch_rivals(serving: Serving) -> None:
+    """Tell of other IDEs when they appear for our folders, and when they are gone."""
+    known = {rival.path: rival for rival in serving.rivals()}
+    looked_at, seen = time.monotonic(), _changed_at(serving.environment)
+    while True:
+        await asyncio.sleep(RIVALS_SECONDS)
+        changed_at = _changed_at(serving.environment)
+        # A lock that is written or removed changes its folder; one whose process dies changes nothing.
+        if changed_at == seen and time.monotonic() - looked_at < LOCK_CHECK_SECONDS:
+            continue
+        looked_at, seen = time.monotonic(), changed_at
+        found = {rival.path: rival for rival in serving.rivals()}
+        for path, rival in found.items():
+            if path not in known:
+                serving.bridge.journal.note(
+                    "rival", ide=rival.ide, pid=rival.pid, port=rival.port, notice=serving.about(rival)
+                )
+        for path, rival in known.items():
+            if path not in found:
+                serving.bridge.journal.note("rival-gone", ide=rival.ide, pid=rival.pid, port=rival.port)
+        known = found
+
+
+def _changed_at(environment: Mapping[str, str]) -> list[int]:
+    """When lock files were last written or removed, folder by folder, in nanoseconds."""
+    times = []
+    for folder in discovery.directories(environment):
+        try:
+            times.append(os.stat(folder).st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return times
+
+
+async def _next_version() -> str:
+    """The version of pairside that would start now, which shows that it can.
+
+    Raises:
+        RestartError: It cannot.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "pairside", "--version",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(VERSION_SECONDS):
+                output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    except (OSError, TimeoutError) as error:
+        raise observers.RestartError(f"pairside is not to be started again: {error or 'it does not answer'}") from None
+    name, _, version = output.decode("utf-8", "replace").strip().rpartition(" ")
+    if process.returncode or not name:
+        raise observers.RestartError(
+            f"the pairside that is installed now does not start ({sys.executable} -m pairside), so the old one goes on"
+        )
+    return version
 
 
 async def _follow_folders(bridge: Bridge, state: str, port: int, token: str, lock: discovery.LockFile) -> None:

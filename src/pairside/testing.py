@@ -31,6 +31,7 @@ from pairside.agents.claude import mcp, websocket
 from pairside.bridge import Bridge
 from pairside.editor import Diagnostic, Document, EditorError, Spot, language_of
 from pairside.limits import Limits
+from pairside.sharing import Policy
 from pairside.tools.all import toolbox
 
 WAIT_SECONDS = 5.0
@@ -169,12 +170,17 @@ async def server(
     folders: Sequence[str] = ("/workspace",),
     limits: Limits | None = None,
     token: str | None = None,
+    share: Policy | None = None,
+    reviews_here: bool = True,
 ) -> AsyncIterator[Running]:
-    """Serve an in-memory editor on a loopback port for as long as the block runs."""
+    """Serve an in-memory editor on a loopback port for as long as the block runs.
+
+    `share` says what agents get to know; without `reviews_here` proposals are left to their terminals.
+    """
     editor = editor or MemoryEditor()
     token = token or websocket.new_token()
     tools = toolbox()
-    async with Bridge(editor, folders=folders, limits=limits) as bridge:
+    async with Bridge(editor, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
         agents = websocket.Server(
             token=token, limits=bridge.limits, session=lambda connection: mcp.hold(connection, bridge, tools)
         )

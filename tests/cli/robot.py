@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from pairside.testing import Agent, Running
+from tests.e2e.home import Home
 
 T = TypeVar("T")
 SECONDS = 10.0
@@ -116,3 +117,11 @@ class Robot:
             task.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), SECONDS)
+
+
+def write_unreviewed(robot: Robot, home: Home, name: str, text: str) -> None:
+    """Let an agent write a file as it does where it asks nobody."""
+    path = home.project / name
+    robot.call("getDiagnostics", uri=f"file://{path}")
+    home.write(name, text)
+    robot.call("getDiagnostics")

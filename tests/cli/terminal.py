@@ -74,6 +74,11 @@ class Terminal:
         """Press the keys for a text."""
         os.write(self._fd, text.encode())
 
+    def hang_up(self) -> None:
+        """Close the terminal, as its window does; nothing comes from it any more."""
+        os.close(self._fd)
+        self._fd = os.open(os.devnull, os.O_RDWR)
+
     def wait_end(self, seconds: float = SECONDS) -> int:
         """Wait until the command has ended; its exit status."""
         deadline = time.monotonic() + seconds

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pairside import __version__
 from pairside.cli import COMMANDS
 from tests.cli.command import pairside
-from tests.cli.robot import PID, Robot
+from tests.cli.robot import PID, Robot, write_unreviewed
 from tests.e2e.home import Home
 from tests.e2e.served import Served
 from tests.e2e.until import until
@@ -28,18 +32,10 @@ def printed_safely(data: bytes) -> bool:
     return all(character in "\n\t" or character.isprintable() for character in data.decode())
 
 
-def write_unreviewed(robot: Robot, home: Home, name: str, text: str) -> None:
-    """Let an agent write a file as it does where it asks nobody."""
-    path = home.project / name
-    robot.call("getDiagnostics", uri=f"file://{path}")
-    home.write(name, text)
-    robot.call("getDiagnostics")
-
-
 def test_status_prints_its_keys_in_the_documented_order(served: Served, robot: Robot) -> None:
     """Others script it: the keys come first and in this order, notices after them."""
     status = served.wait(lambda now: now["clients"] and now["clients"][0]["pid"])
-    assert list(status) == [*KEYS, "notices"]
+    assert list(status) == [*KEYS, "notices", "review_where", "sharing"]
     assert list(status["clients"][0]) == [
         "id", "agent", "version", "pid", "connected_at", "last_received_at", "calls_in_flight", "open_reviews",
     ]  # fmt: skip
@@ -73,7 +69,7 @@ def test_a_rival_is_told_by_status_and_by_serve(home: Home, served: Served) -> N
         until(lambda: "Note: another IDE is open" in second.output, timeout=5, what="a note after the first line")
         assert b"Note: another IDE is open for this folder" in pairside(home, "status", "--port", port).stdout
         status = json.loads(pairside(home, "status", "--json", "--port", port).stdout)
-        assert list(status)[-1] == "notices"
+        assert "notices" in status
         assert len(status["notices"]) == 1
         both = pairside(home, "status")
         assert (both.returncode, both.stdout.count(b"Note: another IDE")) == (2, 2)
@@ -326,3 +322,50 @@ def test_every_command_has_help(home: Home) -> None:
         assert len(line.split()) > 2, line
         assert not line.endswith("..."), f"the first sentence is too long: {line}"
         assert pairside(home, name, "--help").returncode == 0
+
+
+def test_a_status_bar_gets_a_few_words_or_nothing(home: Home, served: Served, connect: Callable[..., Robot]) -> None:
+    """Agents, reviews, changes; empty and status 0 where nothing serves, so that the bar shows no error."""
+    assert served.do("status", "--line") == "0 agents\n"
+    first = connect()
+    connect()
+    first.propose(home.write("a.py", "a\n"), "b\n")
+    served.wait_review()
+    assert served.do("status", "--line") == "2 agents, 1 review\n"
+    write_unreviewed(first, home, "b.py", "x\n")
+    assert served.do("status", "--line") == "2 agents, 1 review, 1 change\n"
+    assert served.stop() == 0
+    done = pairside(home, "status", "--line")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    done = pairside(home, "status", "--line", cwd=home.home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_status_bar_is_not_held_up_by_a_server_that_does_not_answer(home: Home, served: Served) -> None:
+    """It is empty then."""
+    os.kill(served.pid, signal.SIGSTOP)
+    try:
+        done = pairside(home, "status", "--line")
+    finally:
+        os.kill(served.pid, signal.SIGCONT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_server_of_another_version_is_told(home: Home, tmp_path: Path) -> None:
+    """After an upgrade the running one is still the old one, until it is started anew."""
+    script = tmp_path / "old.py"
+    script.write_text(
+        "import sys, pairside\npairside.__version__ = '0.0.1'\nfrom pairside.__main__ import main\nmain()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script), "serve"], cwd=home.project, env=home.environment(), stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        text = pairside(home, "status").stdout.decode()
+        assert text.startswith("pairside 0.0.1 serves ")
+        assert f"Note: this command is pairside {__version__}. To have the server so: pairside restart" in text
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)

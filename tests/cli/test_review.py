@@ -15,7 +15,7 @@ import pyte
 import pytest
 
 from tests.cli.command import pairside
-from tests.cli.robot import Robot
+from tests.cli.robot import PID, Robot, write_unreviewed
 from tests.cli.terminal import Terminal
 from tests.e2e.home import Home
 from tests.e2e.served import Served
@@ -481,3 +481,26 @@ def test_waiting_costs_nothing(home: Home, served: Served, robot: Robot) -> None
         assert used() - before < 0.1
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
+
+
+def test_who_reviews_is_told_what_came_without_a_review_and_nothing_else(
+    home: Home, served: Served, robot: Robot, connect: Callable[..., Robot], terminal: OpenTerminal
+) -> None:
+    """What was written before they came, in one line; then each write when it happens, between two reviews."""
+    write_unreviewed(robot, home, "before.txt", "x\n")
+    screen = terminal("review", columns=400)
+    screen.wait(r"! 1 change so far without a review here\. It is in a mode that does not ask.*\n")
+    screen.wait("Waiting for a proposal")
+    second = connect(pid=PID + 1)
+    write_unreviewed(second, home, "now.txt", "x\n")
+    screen.wait(rf"! Claude Code \(pid {PID + 1}\) changed now\.txt \+1 -0 without a review here\. It is in a mode")
+    second.propose(home.project / "a.txt", "a\n")
+    screen.wait(QUESTION)
+    write_unreviewed(robot, home, "meanwhile.txt", "x\n")
+    served.wait(lambda now: now["unreviewed_changes"] == 3)
+    screen.press("n\n")
+    screen.wait(r"Rejected\.")
+    screen.wait(r"! Claude Code \(pid \d+\) changed meanwhile\.txt \+1 -0 without a review here\.\n")
+    screen.press("q\n")
+    assert screen.wait_end() == 0
+    assert "connected" not in screen.text

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.command import pairside
-from tests.cli.robot import PID, Robot
+from tests.cli.robot import PID, Robot, write_unreviewed
 from tests.cli.terminal import Terminal
 from tests.e2e.home import Home
 from tests.e2e.served import Served
@@ -70,11 +70,8 @@ def test_a_long_diff_is_cut_with_the_command_that_shows_the_rest(home: Home, ser
 
 def test_other_events_are_told(home: Home, served: Served, robot: Robot) -> None:
     """Writes without a review, and what the agent was shown."""
-    path = home.project / "new.txt"
-    robot.call("getDiagnostics", uri=f"file://{path}")
-    home.write("new.txt", "x\n")
-    robot.call("getDiagnostics")
-    printed(served, "new.txt without a review: pairside changes\n")
+    write_unreviewed(robot, home, "new.txt", "x\n")
+    printed(served, "new.txt +1 -0 without a review here. It is in a mode that does not ask (auto, accept edits)")
     served.do("mention", "new.txt")
     printed(served, "Mentioned ")
     assert "called getDiagnostics" not in served.output
@@ -327,3 +324,76 @@ def test_nothing_from_an_agent_reaches_the_terminal_of_the_server(home: Home, se
     robot.propose(home.project / "a\x1b[31m\u202e.py", "\x1b[31m\x9b\n")
     printed(served, "To decide")
     assert all(character in "\n\t" or character.isprintable() for character in served.output + served.errors)
+
+
+# What a person has to know.
+
+
+def test_why_there_was_no_review_is_told_once_for_each_agent(
+    home: Home, served: Served, connect: Callable[..., Robot]
+) -> None:
+    """The first write says what to do, the next ones only what was written; another agent's first says it again."""
+    first, second = connect(pid=PID), connect(pid=PID + 1)
+    for robot, name in ((first, "one.txt"), (first, "two.txt"), (second, "three.txt")):
+        write_unreviewed(robot, home, name, "x\ny\n")
+    printed(served, "three.txt +2 -0 without a review here.")
+    prefix = f"{home.project}/"
+    lines = [line.partition(" ! ")[2].replace(prefix, "") for line in served.output.splitlines() if " ! " in line]
+    explained = (
+        'It is in a mode that does not ask (auto, accept edits), or its diff tool is "terminal" (/config). '
+        "See it: pairside changes. Be asked first: pairside run --review claude, or Shift+Tab in it until it shows "
+        "manual mode."
+    )
+    assert lines == [
+        f"Claude Code (pid {PID}) changed one.txt +2 -0 without a review here. {explained}",
+        f"Claude Code (pid {PID}) changed two.txt +2 -0 without a review here.",
+        f"Claude Code (pid {PID + 1}) changed three.txt +2 -0 without a review here. {explained}",
+    ]
+
+
+def test_another_ide_is_told_when_it_appears_and_when_it_is_gone(home: Home, served: Served) -> None:
+    """A foreign lock file for the same folder, written while the server runs; one for another folder is none of it."""
+    folder = home.claude_config / "ide"
+    with subprocess.Popen(["sleep", "60"]) as ide:
+        facts = {"pid": ide.pid, "ideName": "Other\x1bIDE", "transport": "ws", "authToken": "x"}
+        (folder / "5.lock").write_text(json.dumps({**facts, "workspaceFolders": [str(home.home)]}))
+        (folder / "6.lock").write_text(json.dumps({**facts, "workspaceFolders": [str(home.project)]}))
+        printed(served, "! Another IDE is open for this folder: Other\\x1bIDE (pid ")
+        port = served.status()["port"]
+        printed(served, f"To reach this one: pairside run claude, or CLAUDE_CODE_SSE_PORT={port} claude")
+        (folder / "6.lock").unlink()
+        printed(served, "The other IDE on port 6 (Other\\x1bIDE) is gone\n")
+        ide.kill()
+    assert served.output.count("Another IDE is open") == 1
+    (folder / "5.lock").unlink()
+
+
+def test_where_proposals_are_answered_in_the_terminal_that_is_said_at_the_start(home: Home) -> None:
+    """Or the person waits here in vain."""
+    with Served(home, environment={"PAIRSIDE_REVIEW_WHERE": "terminal"}) as served:
+        served.start()
+        printed(served, "review.where is terminal: proposals are answered in the agent's own terminal, not here\n")
+        (lock,) = home.lock_files
+        with Robot(lock) as robot, pytest.raises(RuntimeError, match=r"review\.where is terminal"):
+            robot.propose(home.project / "a.txt", "a\n").result(10)
+
+
+def test_a_hook_that_fails_is_told_and_one_that_works_knows_what_it_is_about(home: Home) -> None:
+    """Both from the person's own settings."""
+    path = home.home / ".config" / "pairside" / "config.toml"
+    path.parent.mkdir(parents=True)
+    out = home.root / "out"
+    path.write_text(
+        "[hooks]\n"
+        f'on_review = ["sh", "-c", "echo $PAIRSIDE_REVIEW $PAIRSIDE_FILE $PAIRSIDE_PORT > $0", "{out}"]\n'
+        'on_changes = ["no-such-program"]\n'
+    )
+    with Served(home) as served:
+        served.start()
+        (lock,) = home.lock_files
+        with Robot(lock) as robot:
+            robot.propose(home.project / "a.txt", "a\n")
+            until(lambda: out.exists() and out.read_text(), timeout=10, what="the hook ran")
+            assert out.read_text() == f"1 {home.project}/a.txt {lock.stem}\n"
+            write_unreviewed(robot, home, "b.txt", "b\n")
+            printed(served, "! hooks.on_changes: no-such-program cannot be started: No such file or directory\n")

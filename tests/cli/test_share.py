@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from pairside.agents.claude.mcp import NOTHING_SELECTED
 from tests.cli.robot import PID, Robot
 from tests.e2e.home import Home
 from tests.e2e.served import Served
+from tests.e2e.until import until
 
 
 def test_selected_lines_reach_the_agent(home: Home, served: Served, robot: Robot) -> None:
@@ -114,3 +116,77 @@ def test_an_opened_file_is_what_the_agent_sees(home: Home, served: Served, robot
     assert "a.py" in robot.call("getOpenEditors")[0]
     assert served.run("open", ".").returncode == 2
     assert served.run("open", "a.py:9").returncode == 1
+
+
+# What is not shared.
+
+
+def test_a_selection_in_a_file_that_is_kept_from_agents_is_told_to_nobody(
+    home: Home, served: Served, robot: Robot
+) -> None:
+    """The person reads why, and the agent gets neither text nor name."""
+    home.write(".env", "KEY=hunter2\n")
+    home.write("a.py", "one\n")
+    served.do("select", "a.py:1")
+    robot.wait_told("selection_changed")
+    said = served.do("select", ".env:1")
+    assert said == "Selected line 1 of .env (11 characters), but agents are not told: share.exclude has .env*.\n"
+    assert robot.wait_told("selection_changed", 2) == NOTHING_SELECTED
+    assert "hunter2" not in str(robot.call("getLatestSelection"))
+    assert ".env" not in str(robot.call("getOpenEditors"))
+    assert "Shared with agents now: open: a.py." in served.do("status")
+    assert json.loads(served.do("select", ".env:1", "--json"))["withheld"] == "share.exclude has .env*"
+
+
+def test_a_mention_of_a_file_that_is_kept_from_agents_wants_force(home: Home, served: Served, robot: Robot) -> None:
+    """What would help is said; with it the agent gets the name, as it was asked to."""
+    home.write(".env", "KEY=hunter2\n")
+    done = served.run("mention", ".env")
+    assert done.returncode == 1
+    assert "share.exclude has .env*. To mention it all the same: --force" in done.stderr
+    served.do("mention", ".env", "--force")
+    assert robot.wait_told("at_mentioned")["filePath"].endswith(".env")
+
+
+def test_sharing_is_switched_off_and_on_at_once(home: Home, served: Served, robot: Robot) -> None:
+    """Whoever looks sees what is shared, and the server's terminal tells the switch."""
+    home.write("a.py", "one\ntwo\n")
+    served.do("select", "a.py:1-2", "--keep")
+    robot.wait_told("selection_changed")
+    shared = "Shared with agents now: lines 1 to 2 of a.py; open: a.py."
+    assert served.do("share").splitlines()[0] == shared
+    assert served.do("share", "off") == "Sharing is off, agents are told nothing: pairside share on\n"
+    assert robot.wait_told("selection_changed", 2) == NOTHING_SELECTED
+    assert "Sharing is off, agents are told nothing: pairside share on" in served.do("status")
+    told = served.status()["sharing"]
+    assert (told["on"], told["now"]) == (False, {"selection": None, "open_files": [], "diagnostics": {}})
+    assert served.do("share", "on").splitlines()[0] == shared
+    assert robot.wait_told("selection_changed", 3)["text"] == "one\ntwo"
+    until(lambda: served.output.count("Sharing is o") == 2, timeout=5, what="both switches told")
+    assert served.run("share", "maybe").returncode == 2
+
+
+def test_what_the_settings_turn_off_is_said(home: Home) -> None:
+    """By `share`, in words, and to programs."""
+    with Served(home, environment={"PAIRSIDE_SHARE_DIAGNOSTICS": "false", "PAIRSIDE_SHARE_EXCLUDE": "*.x"}) as served:
+        served.start()
+        assert served.do("share").splitlines() == [
+            "Shared with agents now: nothing.",
+            "Turned off in the settings: share.diagnostics",
+            "Never shared: files like *.x",
+        ]
+        told = json.loads(served.do("share", "--json"))
+        assert (told["selection"], told["open_files"], told["diagnostics"], told["exclude"]) == (
+            True, True, False, ["*.x"],
+        )  # fmt: skip
+
+
+def test_an_agent_may_look_but_not_switch_sharing(home: Home, served: Served) -> None:
+    """What is shared is no secret to it; and what is not shared is not named."""
+    home.write(".env", "x\n")
+    served.do("select", ".env:1")
+    mark = {"CLAUDECODE": "1"}
+    looked = served.run("share", environment=mark)
+    assert (looked.returncode, looked.stdout.splitlines()[0]) == (0, "Shared with agents now: nothing.")
+    assert served.run("share", "off", environment=mark).returncode == 6
+    assert served.status()["sharing"]["on"]

@@ -31,9 +31,10 @@ class Served:
     Nothing of the package is imported: this is the command line as others script it.
     """
 
-    def __init__(self, home: Home, folder: Path | None = None) -> None:
-        """The folder is that of the project unless another one is given."""
+    def __init__(self, home: Home, folder: Path | None = None, *, environment: Mapping[str, str] | None = None) -> None:
+        """The folder is that of the project unless another one is given; `environment` adds to that of the home."""
         self._home = home
+        self._environment = environment or {}
         self._folder = folder or home.project
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
@@ -71,7 +72,7 @@ class Served:
             stderr=subprocess.PIPE,
             text=True,
             cwd=self._home.home,
-            env=self._home.environment(),
+            env=self._home.environment(**self._environment),
             start_new_session=True,
         )
         self._process = process
@@ -96,6 +97,14 @@ class Served:
             TimedOut: it still ran after 10 s.
         """
         self._running().terminate()
+        return self._reap()
+
+    def wait_end(self) -> int:
+        """Wait for the end that somebody else has asked for; the status.
+
+        Raises:
+            TimedOut: it still ran after 10 s.
+        """
         return self._reap()
 
     def kill9(self) -> None:

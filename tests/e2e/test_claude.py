@@ -113,6 +113,23 @@ def test_a_selection_holds_for_one_prompt_only(
     assert "The user selected" not in second.news
 
 
+def test_a_selection_that_was_cleared_reaches_no_model(
+    home: Home, model: Model, served: Served, start_claude: StartClaude
+) -> None:
+    """With `pairside select --clear` the chip is gone at once, and the next prompt carries nothing."""
+    home.write("a.py", BEFORE)
+    model.script("talk", [text(DONE)])
+    claude = connect(start_claude, served)
+    served.do("select", "a.py:2", "--keep")
+    claude.wait(r"⧉ 1 line selected")
+    served.do("select", "--clear")
+    claude.wait_gone(r"⧉ 1 line selected")
+    claude.prompt("first SCRIPT:talk")
+    first = model.wait(lambda request: "first" in request.prompt)
+    assert "The user selected" not in first.news
+    assert "two = 2" not in first.news
+
+
 def test_a_mention_appears_in_the_prompt(home: Home, served: Served, start_claude: StartClaude) -> None:
     """`pairside mention` with human line numbers puts the agent's own notation into the prompt."""
     home.write("a.py", BEFORE)
@@ -349,11 +366,16 @@ def test_writes_without_a_review_are_listed_exactly(
     claude.prompt("please SCRIPT:edit")
     claude.wait(DONE)
     assert served.status()["pending_reviews"] == 0
-    changes = json.loads(served.do("changes", "--json", "--patch"))
-    assert [(change["path"], change["kind"], edited_lines(change["patch"])) for change in changes] == [
-        (str(path), "modified", ["-two = 2", "+two = 22"]),
-        (str(path), "modified", ["-three = 3", "+three = 33"]),
-        (str(new), "new", ["+new"]),
+    changes = json.loads(served.do("changes", "--json"))
+    assert [(change["path"], change["kind"], change["added"], change["removed"]) for change in changes] == [
+        (str(path), "modified", 1, 1),
+        (str(path), "modified", 1, 1),
+        (str(new), "new", 1, 0),
+    ]
+    patches = json.loads(served.do("changes", "--json", "--patch"))
+    assert [(change["path"], edited_lines(change["patch"])) for change in patches] == [
+        (str(path), ["-two = 2", "-three = 3", "+two = 22", "+three = 33"]),
+        (str(new), ["+new"]),
     ]
     assert served.status()["unreviewed_changes"] == len(changes)
     patch = home.root / "changes.patch"

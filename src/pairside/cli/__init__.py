@@ -14,8 +14,11 @@ import pairside as package
 from pairside.cli.exits import Exit, Failure
 
 COMMANDS = {
+    "run": "run.run",
     "serve": "serve.serve",
+    "env": "run.env",
     "status": "look.status",
+    "doctor": "doctor.doctor",
     "reviews": "look.reviews",
     "show": "look.show",
     "accept": "decide.accept",
@@ -25,9 +28,12 @@ COMMANDS = {
     "select": "share.select",
     "mention": "share.mention",
     "open": "share.open_",
+    "share": "share.share",
     "diagnostics": "diagnostics.diagnostics",
     "changes": "look.changes",
     "log": "look.log",
+    "config": "settings.config",
+    "restart": "restart.restart",
     "stop": "look.stop",
     "completion": "completion.completion",
 }

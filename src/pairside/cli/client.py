@@ -23,6 +23,8 @@ ELSEWHERE_SECONDS = 0.25
 ANSWER_SECONDS = 30.0
 """A comparison of two texts may take git 10 s."""
 CHUNK = 1 << 20
+RECONNECT_SECONDS = 15.0
+RECONNECT_POLL = 0.05
 
 NOT_PENDING = -32001
 REFUSED = -32002
@@ -84,6 +86,26 @@ class Server:
     def close(self) -> None:
         """End the conversation."""
         self._connection.close()
+
+    def reconnect(self, seconds: float) -> None:
+        """Find the server again that was just started anew on the same port; what it told before is forgotten.
+
+        Raises:
+            Closed: It did not come back in time.
+        """
+        deadline = time.monotonic() + seconds
+        self._connection.close()
+        while True:
+            try:
+                again = find(port=self.port)
+            except Failure:
+                if time.monotonic() > deadline:
+                    raise Closed from None
+                time.sleep(RECONNECT_POLL)
+            else:
+                break
+        self._connection, self.facts = again._connection, again.facts
+        self._received, self._searched, self._events = bytearray(), 0, []
 
     def send(self, method: str, params: dict[str, Any]) -> int:
         """Send a request; returns its id.

@@ -16,6 +16,8 @@ import click
 from pairside.text import printable, printable_line
 
 NO_NEWLINE = "\\ No newline at end of file"
+NAMES = 5
+"""So many open files are named in a line."""
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 REASONS = {
@@ -157,6 +159,31 @@ def verdict(told: dict[str, Any], hunks: Sequence[int] | None = None, *, stale: 
     return f"Accepted {part}{shown(told['path'])}: {agent_of(told)} writes it now."
 
 
+# What is shared.
+
+
+def sharing(told: dict[str, Any]) -> Iterator[str]:
+    """What agents are told at this moment."""
+    if not told["on"]:
+        yield "Sharing is off, agents are told nothing: pairside share on"
+        return
+    now = told["now"]
+    parts = []
+    selection = now["selection"]
+    if selection is not None and selection["characters"]:
+        first, last = selection["start"][0] + 1, selection["end"][0] + 1
+        lines = f"line {first}" if first == last else f"lines {first} to {last}"
+        parts.append(f"{lines} of {shown(selection['path'])}")
+    if now["open_files"]:
+        names = ", ".join(shown(path) for path in now["open_files"][:NAMES])
+        more = len(now["open_files"]) - NAMES
+        parts.append(f"open: {names}" + (f" and {more} more" if more > 0 else ""))
+    if now["diagnostics"]:
+        found = sum(now["diagnostics"].values())
+        parts.append(f"{count(found, 'diagnostic')} in {count(len(now['diagnostics']), 'file')}")
+    yield f"Shared with agents now: {'; '.join(parts) or 'nothing'}."
+
+
 # Events.
 
 
@@ -179,6 +206,21 @@ def departure(told: dict[str, Any]) -> str:
     return f"{told['reason']}{code}" + (f" ({explained})" if explained else "")
 
 
+WHY_NO_REVIEW = (
+    'It is in a mode that does not ask (auto, accept edits), or its diff tool is "terminal" (/config). '
+    "See it: pairside changes. Be asked first: pairside run --review claude, or Shift+Tab in it until it shows "
+    "manual mode."
+)
+"""What a person has to know, once, who believes that they are asked before an agent writes."""
+
+
+def change(event: dict[str, Any]) -> str:
+    """A write without a review; with the first one of an agent, why there was none and what to do."""
+    amount = "" if event["added"] is None else f" +{event['added']} -{event['removed']}"
+    line = f"! {who(event)} changed {shown(event['path'])}{amount} without a review here."
+    return f"{line} {WHY_NO_REVIEW}" if event["first"] else line
+
+
 def line_of(event: dict[str, Any]) -> str:
     """An event in a line."""
     kind = event["kind"]
@@ -199,7 +241,17 @@ def line_of(event: dict[str, Any]) -> str:
     if kind == "mention-expired":
         return f"The mention of {shown(event['path'])} expired: no agent came within {event['seconds']:g} s"
     if kind == "change":
-        return f"{agent_of(event)} changed {shown(event['path'])} without a review: pairside changes"
+        return change(event)
+    if kind == "rival":
+        return f"! {printable(event['notice'][:1].upper() + event['notice'][1:])}"
+    if kind == "rival-gone":
+        return f"The other IDE on port {event['port']} ({printable(event['ide'] or 'unnamed')}) is gone"
+    if kind == "sharing":
+        return "Sharing is on" if event["on"] else "Sharing is off: agents are told nothing any more"
+    if kind == "hook-failed":
+        return f"! {event['hook']}: {printable(event['why'])}"
+    if kind == "restarting":
+        return f"pairside {printable(event['version'])} is started in place of this one"
     if kind == "call":
         outcome = printable(str(event["outcome"]))
         return f"Client {event['client_id']} called {printable(event['tool'])} ({event['seconds']:.3f} s): {outcome}"
@@ -213,8 +265,17 @@ class Commentary:
     INTRODUCTION_SECONDS = 1.0
     """An agent says its name first and its process a moment later; one without a process is not waited for longer."""
 
-    def __init__(self, *, calls: bool = False) -> None:
-        self._kinds = {"disconnected", "decided", "mentioned", "mention-expired", "change"}
+    WARNINGS = frozenset({"change", "rival", "hook-failed"})
+    """What is worth a line to whoever only reviews."""
+
+    def __init__(self, *, calls: bool = False, warnings: bool = False) -> None:
+        """With `calls` tool calls are told too; with `warnings` nothing but warnings."""
+        self._introductions = not warnings
+        self._kinds = set(self.WARNINGS)
+        if not warnings:
+            self._kinds |= {
+                "disconnected", "decided", "mentioned", "mention-expired", "rival-gone", "sharing", "restarting",
+            }  # fmt: skip
         if calls:
             self._kinds.add("call")
         self._introduced: set[int] = set()
@@ -224,6 +285,8 @@ class Commentary:
         """The lines that an event is worth."""
         client = event["client_id"]
         if event["kind"] == "introduced":
+            if not self._introductions:
+                return
             if client in self._introduced:
                 return
             if event.get("pid") is None:

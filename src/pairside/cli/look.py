@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+import pairside as package
 from pairside import runtime
 from pairside.cli.client import Closed, NotAnswering, Server, Several, find
 from pairside.cli.client import here as _here
@@ -22,6 +23,7 @@ from pairside.cli.lines import (
     departure,
     headline,
     line_of,
+    sharing,
     shown,
     sizes,
     warnings,
@@ -33,15 +35,19 @@ STOP_SECONDS = 5.0
 
 
 @click.command()
+@click.option("--line", is_flag=True, help="Print a few words for a status bar; nothing if no server answers.")
 @as_json
 @choosing
 @click.pass_context
-def status(context: click.Context, as_json: bool, port: int | None, workspace: str | None) -> None:
+def status(context: click.Context, line: bool, as_json: bool, port: int | None, workspace: str | None) -> None:
     """Show the server of this folder, its agents and what waits.
 
     The exit status is 4 if no server serves the folder; with --json that is {"running": false}. Where several serve it
-    in the same way each is shown, with --json in a list, and the exit status is 2.
+    in the same way each is shown, with --json in a list, and the exit status is 2. With --line it is always 0.
     """
+    if line:
+        _line(port, workspace)
+        return
     try:
         server = find(port=port, workspace=workspace)
     except Several as several:
@@ -69,11 +75,39 @@ def status(context: click.Context, as_json: bool, port: int | None, workspace: s
         _tell(facts)
 
 
+def _line(port: int | None, workspace: str | None) -> None:
+    """Few words about all servers of the folder; a status bar has no use for anything that went wrong."""
+    try:
+        servers = [find(port=port, workspace=workspace)]
+    except Several as several:
+        servers = several.servers
+    except Failure:
+        return
+    agents = pending = unreviewed = 0
+    for server in servers:
+        try:
+            with told(server):
+                facts = server.request("status")
+        except Failure:
+            return
+        agents += facts["client_count"]
+        pending += facts["pending_reviews"]
+        unreviewed += facts["unreviewed_changes"]
+    words = [count(agents, "agent")]
+    if pending:
+        words.append(count(pending, "review"))
+    if unreviewed:
+        words.append(count(unreviewed, "change"))
+    click.echo(", ".join(words))
+
+
 def _tell(facts: dict[str, Any]) -> None:
     """The state of a server, for a person."""
     folders = ", ".join(printable(folder) for folder in facts["workspace_folders"])
     editor = "" if facts["editor"] == "pairside" else f", editor {printable(facts['editor'])}"
     click.echo(f"pairside {facts['version']} serves {folders} on port {facts['port']} (pid {facts['pid']}{editor})")
+    if facts["version"] != package.__version__:
+        click.echo(f"Note: this command is pairside {package.__version__}. To have the server so: pairside restart")
     for notice in facts["notices"]:
         click.echo(f"Note: {printable(notice)}")
     click.echo(f"{count(facts['client_count'], 'agent')} connected{':' if facts['clients'] else '.'}")
@@ -84,6 +118,8 @@ def _tell(facts: dict[str, Any]) -> None:
         click.echo(f"{count(pending, 'review')} pending: pairside review")
     if unreviewed:
         click.echo(f"{count(unreviewed, 'change')} without a review: pairside changes")
+    for line in sharing(facts["sharing"]):
+        click.echo(line)
     click.echo(f"{count(facts['connects'], 'agent')} arrived in all, {facts['disconnects']} left.")
     if facts["departures"]:
         last = facts["departures"][-1]

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from pairside import runtime
-from pairside.cli.client import NOT_PENDING, REFUSED, Closed, Refused, Server
+from pairside.cli.client import NOT_PENDING, RECONNECT_SECONDS, REFUSED, Closed, Refused, Server
 from pairside.cli.common import asks, print_json, sentence
 from pairside.cli.decide import ask_about, review_id
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import (
+    WHY_NO_REVIEW,
     Commentary,
     coloured,
     count,
@@ -102,6 +103,8 @@ class Session:
         self._fresh = False
         """A proposal came since we last looked."""
         self._untold: list[str] = []
+        self._restarting = False
+        """The server has said that it is going to be started anew."""
 
     # The loop.
 
@@ -113,6 +116,8 @@ class Session:
         status = None
         try:
             self._server.follow()
+            if self._commentary is not None and only is None and not once:
+                self._tell_earlier_changes()
             now = {review["id"] for review in self._server.request("reviews")}
             while True:
                 self._hear()
@@ -137,7 +142,31 @@ class Session:
             return Exit.OK
         except Closed:
             self._dialogue.say()
+            if self._restarting:
+                return self._again(only=only, once=once)
             raise Failure(self._gone(), Exit.NO_SERVER) from None
+
+    def _tell_earlier_changes(self) -> None:
+        """Say what nobody who watched here was told when it happened."""
+        changes = self._server.request("status")["unreviewed_changes"]
+        if changes:
+            self._dialogue.say(f"! {count(changes, 'change')} so far without a review here. {WHY_NO_REVIEW}")
+
+    def _again(self, *, only: int | None, once: bool) -> int:
+        """Go on with a server that was started anew; its agents come back, and what was pending is in their terminals.
+
+        Raises:
+            Failure: It did not come back.
+        """
+        try:
+            self._server.reconnect(RECONNECT_SECONDS)
+        except Closed:
+            raise Failure(f"pairside on port {self._server.port} was to start anew and is not there.") from None
+        self._dialogue.say(f"pairside {printable(self._server.facts['version'])} was started anew.")
+        self._restarting = False
+        self._skipped.clear()
+        self._over_here.clear()
+        return Exit.OK if only is not None or once else self.run()
 
     def _gone(self) -> str:
         """What to say when the server is there no more."""
@@ -190,6 +219,8 @@ class Session:
         for event in self._server.events():
             if event["kind"] == "review":
                 self._fresh = True
+            if event["kind"] == "restarting":
+                self._restarting = True
             if event["kind"] == "decided":
                 self._skipped.discard(event["review"])
                 if event["review"] in self._over_here:
@@ -422,4 +453,5 @@ def review(context: click.Context, server: Server, id: int | None, once: bool, a
     follow, e edits the proposal in $VISUAL or $EDITOR, s skips the review, q quits, ? helps. What is skipped, and all
     that is pending at the end, stays pending.
     """
-    context.exit(Session(server, programs=as_json).run(only=id, once=once))
+    commentary = Commentary(warnings=True)
+    context.exit(Session(server, programs=as_json, commentary=commentary).run(only=id, once=once))

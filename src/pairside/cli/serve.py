@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DIFF_LINES = 200
 """Of a longer diff only the start is told; `pairside show` has the rest."""
 LINES_WAITING = 10_000
+RESTARTED = "PAIRSIDE_RESTARTED"
+"""The variable by which a process that was started anew knows it: its own id, and whether it shared."""
 PRINT_SECONDS = 1.0
 """How long the last lines may take when the server stops."""
 
@@ -75,6 +77,8 @@ def serve(
     with status 0. The exit status is 7 if another pairside serves the folder already.
     """
     signals = _Signals()
+    before = _Before.read()
+    again: _Before | None = None
     import asyncio
 
     try:
@@ -92,10 +96,35 @@ def serve(
     logging.getLogger("websockets").setLevel(max(logging.INFO, logging.getLogger().level))
     try:
         teller = None if companion else _Json(output) if as_json else _Prose(output, calls=verbose > 0)
-        asyncio.run(_serve(list(workspace), settings, output, teller, signals, new=new))
+        again = asyncio.run(_serve(list(workspace), settings, output, teller, signals, new=new, before=before))
     finally:
         output.close(PRINT_SECONDS)
-        signals.ignore()
+        if again is None:
+            signals.ignore()
+    if again is not None:
+        # The same process: whoever supervises it, and the terminal that it stands in, notice nothing.
+        again.leave()
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        except OSError as error:
+            raise Failure(f"pairside cannot start anew: {error.strerror}: {sys.executable}") from None
+
+
+class _Before(NamedTuple):
+    """What a process that is started anew has to know of its life before."""
+
+    shares: bool
+    """Whether sharing was on: what the person switched off must not come on by itself."""
+
+    @classmethod
+    def read(cls) -> _Before | None:
+        """What this process left; None if it was not started anew."""
+        pid, _, shares = os.environ.pop(RESTARTED, "").partition(" ")
+        return cls(shares == "on") if pid == str(os.getpid()) else None
+
+    def leave(self) -> None:
+        """Leave it where `read` finds it."""
+        os.environ[RESTARTED] = f"{os.getpid()} {'on' if self.shares else 'off'}"
 
 
 class _Signals:
@@ -137,8 +166,12 @@ async def _serve(
     signals: _Signals,
     *,
     new: bool,
-) -> None:
-    """Serve until stopped. Without a `teller` only the port is printed, and the end of standard input is the end."""
+    before: _Before | None,
+) -> _Before | None:
+    """Serve until stopped; returns what to know where this process is to be started anew.
+
+    Without a `teller` only the port is printed, and the end of standard input is the end.
+    """
     import asyncio
 
     from pairside.serve import StartError, real_folders, serving
@@ -166,10 +199,22 @@ async def _serve(
         loop.add_reader(0, parent)
     try:
         real = real_folders(folders or [os.getcwd()])
-        check = (lambda: None) if new else (lambda: refuse_if_served(real))
+        check = (lambda: None) if new or before is not None else (lambda: refuse_if_served(real))
         with signals.call(ask):
-            async with serving(real, limits=settings.limits, environment=os.environ, before=check) as served:
+            async with serving(
+                real,
+                limits=settings.limits,
+                environment=os.environ,
+                share=settings.share,
+                reviews_here=settings.review_where == "here",
+                hooks=settings.hooks,
+                restartable=True,
+                again=before is not None,
+                before=check,
+            ) as served:
                 started = True
+                if before is not None:
+                    served.bridge.share(before.shares)
                 if teller is None:
                     output.line(str(served.port))
                 else:
@@ -188,8 +233,11 @@ async def _serve(
             raise
     except (StartError, OSError) as error:
         raise Failure(f"pairside cannot start: {printable(str(error))}") from None
+    if started and served.restarting.is_set() and not stopping.is_set():
+        return _Before(shares=served.bridge.sharing.on)
     if teller is not None:
         teller.stopped()
+    return None
 
 
 def refuse_if_served(folders: tuple[str, ...]) -> None:

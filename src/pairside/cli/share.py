@@ -1,4 +1,4 @@
-"""Owns the commands that show an agent something: select, mention, open."""
+"""Owns the commands that show an agent something, or keep it from agents: select, mention, open, share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pairside.cli import spots
 from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import agent_of, count, shown
+from pairside.cli.lines import agent_of, count, sharing, shown
 from pairside.text import printable
 
 
@@ -56,6 +56,8 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
         print_json(told)
         return
     until = "until it is cleared" if keep else "for the next prompt"
+    if told["withheld"] is not None:
+        until = f"but agents are not told: {printable(told['withheld'])}"
     if span is None:
         click.echo(f"Open: {shown(told['path'])}, {until}.")
         return
@@ -66,16 +68,17 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
 
 @click.command()
 @click.argument("place", metavar=spots.GRAMMAR, type=PlaceType())
+@click.option("--force", is_flag=True, help="Also a file that share.exclude keeps from agents.")
 @as_json
 @asks
-def mention(server: Server, place: str, as_json: bool) -> None:
+def mention(server: Server, place: str, force: bool, as_json: bool) -> None:
     """Put a file, a folder or lines into an agent's prompt.
 
     The agent is the one that was last active; where none is connected the mention waits for one. A mention has
     lines only: columns are left out.
     """
     where = spots.parse(place)
-    params: dict[str, object] = {"path": where.path}
+    params: dict[str, object] = {"path": where.path, "force": force}
     if where.first is not None and where.last is not None:
         if os.path.isdir(where.path):
             raise Failure(f"{printable(where.path)} is a folder and has no lines.", Exit.USAGE)
@@ -123,6 +126,31 @@ def open_(server: Server, place: str, as_json: bool) -> None:
         print_json(told)
     else:
         click.echo(f"Opened {shown(told['path'])}.")
+
+
+@click.command()
+@click.argument("switch", type=click.Choice(["on", "off"]), required=False)
+@as_json
+@asks
+def share(server: Server, switch: str | None, as_json: bool) -> None:
+    """Say what agents are told, or turn that on or off at once.
+
+    What is off stays so until it is turned on, or the server stops; pairside restart leaves it off. Which kinds of
+    things and which files are shared is a matter of the settings: share.exclude, share.selection, share.open_files,
+    share.diagnostics.
+    """
+    told = server.request("share", {} if switch is None else {"on": switch == "on"})
+    if as_json:
+        print_json(told)
+        return
+    for line in sharing(told):
+        click.echo(line)
+    if told["on"]:
+        off = [name for name in ("selection", "open_files", "diagnostics") if not told[name]]
+        if off:
+            click.echo(f"Turned off in the settings: {', '.join(f'share.{name}' for name in off)}")
+        if told["exclude"]:
+            click.echo(f"Never shared: files like {', '.join(map(printable, told['exclude']))}")
 
 
 def _name_for_agents(path: str, folders: list[str]) -> str:

@@ -19,6 +19,7 @@ from pairside.bridge import Bridge
 from pairside.changes import Image
 from pairside.clients import Baseline, Client
 from pairside.editor import Diagnostic, EditorError, Severity
+from pairside.sharing import Kind
 from pairside.text import path_of, raw_file_uri
 from pairside.tools import Call, Toolbox, ToolError
 
@@ -81,6 +82,8 @@ async def _note_baseline(bridge: Bridge, client: Client, path: str, uri: str) ->
 
 
 async def _of_file(bridge: Bridge, path: str, deadline: float) -> tuple[Diagnostic, ...]:
+    if not bridge.sharing.shares(Kind.DIAGNOSTICS, path):
+        return ()
     try:
         async with asyncio.timeout_at(deadline):
             return (await bridge.editor.diagnostics(path)).get(path, ())
@@ -99,11 +102,12 @@ async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, 
         await _settle(bridge, written, deadline)
     try:
         async with asyncio.timeout_at(deadline + 0.1):
-            return await bridge.editor.diagnostics(None)
+            found = await bridge.editor.diagnostics(None)
     except TimeoutError:
         raise ToolError("the editor did not answer in time") from None
     except EditorError as error:
         raise ToolError(str(error)) from None
+    return {path: some for path, some in found.items() if bridge.sharing.shares(Kind.DIAGNOSTICS, path)}
 
 
 async def _settle(bridge: Bridge, written: Iterable[str], deadline: float) -> None:

@@ -38,6 +38,9 @@ async def open_diff(
         if not is_absolute(path):
             raise ToolError(f"not an absolute path: {path[:200]!r}")
     bridge = call.bridge
+    if not bridge.reviews_here:
+        bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))  # the person is asked there
+        raise ToolError("proposals are answered in the agent's own terminal (review.where is terminal)")
     id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
     original = await asyncio.to_thread(Original.read, old_file_path)
     with bridge.reviews.open(

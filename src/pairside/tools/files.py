@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from pairside.bridge import Bridge
 from pairside.editor import Document, EditorError, Position, Range, Spot, language_of
 from pairside.hunks import split
+from pairside.sharing import Kind
 from pairside.text import decode_file, file_uri, is_absolute, read_file, utf16_length
 from pairside.tools import Call, Toolbox, ToolError
 from pairside.tools.selection import told
@@ -114,10 +115,12 @@ async def save_document(call: Call, *, file_path: _Path) -> dict[str, Any]:
 
 
 async def _documents(bridge: Bridge) -> tuple[Document, ...]:
+    """The files that are open, as far as agents may know."""
     try:
-        return await bridge.editor.documents()
+        documents = await bridge.editor.documents()
     except EditorError as error:
         raise ToolError(str(error)) from None
+    return tuple(one for one in documents if bridge.sharing.shares(Kind.OPEN_FILES, one.path))
 
 
 async def _open_document(bridge: Bridge, path: str) -> Document | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pairside.editor import Document, EditorError, Position, Range, Selection
+from pairside.sharing import Kind
 from pairside.text import file_uri
 from pairside.tools import Call, Toolbox, ToolError
 
@@ -38,7 +39,7 @@ async def get_current_selection(call: Call) -> dict[str, Any]:
         except EditorError as error:
             raise ToolError(str(error)) from None
         active = next((document for document in documents if document.active), None)
-        if active is None:
+        if active is None or not call.bridge.sharing.shares(Kind.SELECTION, active.path):
             return {"success": False, "message": "No active editor found"}
         selection = _nothing_in(active)
     return {"success": True, **told(selection)}

@@ -44,6 +44,11 @@ SETTLE_SECONDS = 0.5
 REPEAT_SECONDS = 15.0
 """Claude Code's own panels make it forget the selection, and nothing tells us when."""
 ROOTS_SECONDS = 2.0
+NOTHING_SELECTED = {
+    "text": "",
+    "selection": {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 0}, "isEmpty": True},
+}
+"""Claude Code 2.1.330 lets go of a selection only at an empty range without a file; it takes no notice of a null."""
 NAME_LENGTH = 100
 
 _AGENTS = {"claude-code": "Claude Code", "opencode": "OpenCode"}
@@ -259,10 +264,8 @@ class Session:
 
 @functools.lru_cache(maxsize=2)
 def _selection_text(selection: Selection | None) -> str:
-    """The notification of a selection, the same for every client. Nothing selected is told without a range."""
-    return jsonrpc.notification(
-        "selection_changed", {"text": "", "selection": None} if selection is None else told(selection)
-    )
+    """The notification of a selection, the same for every client."""
+    return jsonrpc.notification("selection_changed", NOTHING_SELECTED if selection is None else told(selection))
 
 
 def _label(name: str) -> str:

@@ -1,0 +1,492 @@
+"""Owns the picture of a session in the README: docs/picture.svg, made from the cells of two real terminals.
+
+    python tests/e2e/netns.py -- python -m docs.picture
+
+In one terminal runs the real Claude Code CLI, with the scripted model of the end-to-end tests, in the other pairside.
+What is on the picture is what the two wrote, cell by cell. When the session does not go as scripted nothing is
+written and the status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from xml.sax.saxutils import escape
+
+import pyte
+from tests.e2e import netns
+from tests.e2e.claude import (
+    API_KEY,
+    DEVICE_ATTRIBUTES,
+    DEVICE_ATTRIBUTES_QUERY,
+    READY,
+    TAKE_TERMINAL,
+    UNREADABLE,
+    find_claude,
+    seed,
+)
+from tests.e2e.home import Home
+from tests.e2e.model import Model, text, tool
+from tests.e2e.served import Served
+from tests.e2e.until import until
+
+PICTURE = Path(__file__).resolve().parent / "picture.svg"
+MAX_BYTES = 60_000
+
+ROWS = 31
+COLUMNS = 58
+"""Of each terminal."""
+
+PROJECT = Path("/tmp/shop")
+"""Its name is on the picture, so it is not one of the throwaway names below a temporary folder."""
+
+SECONDS = 30.0
+STILL_SECONDS = 2.0
+
+BEFORE = """\
+import math
+
+
+def total(prices):
+    sum = 0
+    for price in prices:
+        sum += price
+    return sum
+
+
+def area(radius):
+    return 3.14 * radius * radius
+"""
+AFTER = """\
+import math
+
+
+def total(prices):
+    return sum(prices)
+
+
+def area(radius):
+    return math.pi * radius**2
+"""
+TAKEN = AFTER.replace("math.pi * radius**2", "3.14 * radius * radius")
+"""With the first hunk alone."""
+
+TITLE = "A review in two terminals: Claude Code and pairside"
+DESCRIPTION = (
+    "On the left Claude Code is asked to tidy up shop.py. On the right pairside shows what it proposes, hunk by hunk: "
+    "the first hunk is accepted, the second is left out, and Claude Code writes the file so."
+)
+
+# The renderer.
+
+CELL_WIDTH = 8
+CELL_HEIGHT = 17
+FONT_SIZE = 13.3
+MARGIN = 14
+GAP = 3
+"""Cells between the terminals; a line stands in the middle."""
+
+BACKGROUND = "#1b1f27"
+FOREGROUND = "#d7dce4"
+EDGE = "#4a5261"
+PALETTE = {
+    "black": "#3b414d",
+    "red": "#f0737c",
+    "green": "#8fd18a",
+    "brown": "#e3c07a",
+    "blue": "#74aef2",
+    "magenta": "#cf93e6",
+    "cyan": "#6cc7d1",
+    "white": "#d7dce4",
+    "brightblack": "#8a93a3",
+    "brightred": "#ff8b93",
+    "brightgreen": "#a8e6a3",
+    "brightbrown": "#f5d68f",
+    "brightblue": "#93c3ff",
+    "brightmagenta": "#e0b0f5",
+    "brightcyan": "#8fe0e8",
+    "brightwhite": "#ffffff",
+}
+"""The sixteen colours by pyte's names. Every one can be read on the background."""
+
+# XML 1.0 takes no other control characters; a surrogate cannot be encoded.
+_UNWRITABLE = re.compile(r"[^\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a cell looks; None is the colour of the terminal itself."""
+
+    foreground: str | None = None
+    background: str | None = None
+    bold: bool = False
+    italic: bool = False
+    underlined: bool = False
+    struck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A character of the screen, `width` columns wide (1 or 2), and how it looks."""
+
+    character: str
+    style: Style = Style()
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Characters of one look that stand side by side, from a column counted from 0, `width` columns in all."""
+
+    column: int
+    text: str
+    style: Style
+    width: int
+
+
+def colour(name: str) -> str | None:
+    """The colour that pyte names, as SVG wants it; None for the terminal's own.
+
+    Raises:
+        ValueError: pyte has such a name no more.
+    """
+    if name == "default":
+        return None
+    if re.fullmatch(r"[0-9a-fA-F]{6}", name):
+        return f"#{name.lower()}"
+    if name in PALETTE:
+        return PALETTE[name]
+    raise ValueError(f"an unknown colour: {name!r}")
+
+
+def cells(screen: pyte.Screen) -> list[list[Cell]]:
+    """The screen, row by row. The second column of a wide character is no cell of its own."""
+    rows = []
+    for y in range(screen.lines):
+        row: list[Cell] = []
+        for x in range(screen.columns):
+            one = screen.buffer[y][x]
+            if not one.data:
+                if row:
+                    row[-1] = Cell(row[-1].character, row[-1].style, 2)
+                continue
+            foreground, background = colour(one.fg), colour(one.bg)
+            if one.reverse:
+                foreground, background = background or BACKGROUND, foreground or FOREGROUND
+            style = Style(foreground, background, one.bold, one.italics, one.underscore, one.strikethrough)
+            row.append(Cell(one.data, style))
+        rows.append(row)
+    return rows
+
+
+def runs(row: Sequence[Cell]) -> list[Run]:
+    """The characters of a row in as few runs as keep their places in any font.
+
+    ASCII characters of a monospaced font are of one width. Others may come from another font, so only equal ones
+    share a run. Blanks at the end that show nothing are left out.
+    """
+    found: list[Run] = []
+    last: object = None
+    column = 0
+    for cell in row:
+        kind = "" if cell.character.isascii() else cell.character
+        look = (cell.style, kind, cell.width)
+        if found and look == last:
+            before = found[-1]
+            found[-1] = Run(before.column, before.text + cell.character, cell.style, before.width + cell.width)
+        else:
+            found.append(Run(column, cell.character, cell.style, cell.width))
+        last = look
+        column += cell.width
+    if found and not _fills(found[-1].style):
+        last_run = found.pop()
+        seen = last_run.text.rstrip(" ")
+        found.append(Run(last_run.column, seen, last_run.style, last_run.width - len(last_run.text) + len(seen)))
+    return [run for run in found if run.text.strip() or _fills(run.style)]
+
+
+def _fills(style: Style) -> bool:
+    """Whether even a blank shows something."""
+    return style.background is not None or style.underlined or style.struck
+
+
+def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, description: str) -> str:
+    """The terminals side by side as an SVG document; each is `columns` wide.
+
+    It brings its own background, so it can be read on any page. The characters are text: they can be selected, and
+    are drawn in the reader's own monospaced font, fitted to the grid.
+    """
+    rows = max(len(pane) for pane in panes)
+    across = len(panes) * columns + (len(panes) - 1) * GAP
+    width, height = across * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
+    lefts = [MARGIN + number * (columns + GAP) * CELL_WIDTH for number in range(len(panes))]
+    looks = _looks(run.style for pane in panes for row in pane for run in runs(row))
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'role="img" aria-labelledby="title description">',
+        f'<title id="title">{_written(title)}</title>',
+        f'<desc id="description">{_written(description)}</desc>',
+        "<style>",
+        f"text{{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:{FONT_SIZE:g}px;"
+        f"fill:{FOREGROUND};white-space:pre}}",
+        *dict.fromkeys(f".{name}{{{_css(style)}}}" for style, name in looks.items() if name),
+        "</style>",
+        f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8" fill="{BACKGROUND}" stroke="{EDGE}"/>',
+    ]
+    for left in lefts[1:]:
+        x = left - GAP * CELL_WIDTH / 2
+        lines.append(f'<path d="M{x:g} {MARGIN}V{height - MARGIN}" stroke="{EDGE}"/>')
+    for left, pane in zip(lefts, panes, strict=True):
+        for number, row in enumerate(pane):
+            lines += _line(runs(row), left, MARGIN + number * CELL_HEIGHT, looks)
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _line(line: Sequence[Run], left: int, top: int, looks: Mapping[Style, str]) -> Iterator[str]:
+    """One line of a terminal: what is behind its characters, then the characters, as one text."""
+    for run in line:
+        if run.style.background:
+            yield (
+                f'<rect x="{left + run.column * CELL_WIDTH}" y="{top}" width="{run.width * CELL_WIDTH}" '
+                f'height="{CELL_HEIGHT}" fill="{run.style.background}"/>'
+            )
+    spans: list[str] = []
+    column = 0
+    for run in line:
+        if not run.text.strip() and not (run.style.underlined or run.style.struck):
+            continue
+        if spans and run.column > column:
+            spans.append(" " * (run.column - column))  # nothing to see, but there for whoever copies the line
+        column = run.column + run.width
+        look = f' class="{looks[run.style]}"' if looks[run.style] else ""
+        spans.append(
+            f'<tspan x="{left + run.column * CELL_WIDTH}" textLength="{run.width * CELL_WIDTH}" '
+            f'lengthAdjust="spacingAndGlyphs"{look}>{_written(run.text)}</tspan>'
+        )
+    if spans:
+        yield f'<text y="{top + 13}" xml:space="preserve">{"".join(spans)}</text>'
+
+
+def _looks(styles: Iterator[Style]) -> dict[Style, str]:
+    """A class for each look that differs from plain text, "" for those that do not."""
+    names: dict[str, str] = {"": ""}
+    return {style: names.setdefault(_css(style), f"s{len(names)}") for style in dict.fromkeys(styles)}
+
+
+def _css(style: Style) -> str:
+    lines = " ".join(["underline"] * style.underlined + ["line-through"] * style.struck)
+    rules = {
+        "fill": style.foreground,
+        "font-weight": "bold" if style.bold else None,
+        "font-style": "italic" if style.italic else None,
+        "text-decoration": lines or None,
+    }
+    return ";".join(f"{name}:{value}" for name, value in rules.items() if value)
+
+
+def _written(words: str) -> str:
+    return escape(_UNWRITABLE.sub("\ufffd", words))
+
+
+# The session.
+
+
+class Shell:
+    """A shell in a terminal of its own, in the project, from its making until the end of the block."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self._stream = pyte.ByteStream(self.screen)
+        self._lock = threading.Lock()
+        self._terminal, child_side = pty.openpty()
+        termios.tcsetwinsize(child_side, (ROWS, COLUMNS))
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, "/bin/sh", "-i"],
+                stdin=child_side,
+                stdout=child_side,
+                stderr=child_side,
+                cwd=PROJECT,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        finally:
+            os.close(child_side)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def shown(self) -> str:
+        """What is on the screen, line by line."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def cells(self) -> list[list[Cell]]:
+        """The screen as it is now."""
+        with self._lock:
+            return cells(self.screen)
+
+    def wait(self, pattern: str) -> re.Match[str]:
+        """Wait until a pattern is found on the screen.
+
+        Raises:
+            TimedOut: It was not within 30 s; the message shows the screen.
+        """
+        return until(lambda: re.search(pattern, self.shown), timeout=SECONDS, what=lambda: self._missed(pattern))
+
+    def wait_still(self, without: str) -> None:
+        """Wait until nothing has moved on the screen for 2 s, and a pattern is not found on it.
+
+        Raises:
+            TimedOut: It was not so within 30 s; the message shows the screen.
+        """
+        last, since = self.shown, time.monotonic()
+
+        def still() -> bool:
+            nonlocal last, since
+            if (now := self.shown) != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since >= STILL_SECONDS and not re.search(without, now)
+
+        until(still, timeout=SECONDS, what=lambda: self._missed("nothing that moves"))
+
+    def press(self, keys: str) -> None:
+        """Press the keys for a text."""
+        os.write(self._terminal, keys.encode())
+
+    def enter(self, line: str, shown: str | None = None) -> None:
+        """Type a line, wait until it (or its last words, where it is wrapped) is on the screen, and press Enter."""
+        self.press(line)
+        self.wait(re.escape(shown if shown is not None else line))
+        self.press("\r")
+
+    def _missed(self, what: str) -> str:
+        return f"{what!r} on the screen\n--- screen ---\n{self.shown}\n--- end of screen ---"
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._terminal, 65536)
+            except OSError:
+                return  # EIO: nobody has the other side open any more
+            if not data:
+                return
+            with self._lock, suppress(Exception):  # pyte fails on some private sequences
+                self._stream.feed(UNREADABLE.sub(b"", data))
+            if DEVICE_ATTRIBUTES_QUERY.search(data):
+                with suppress(OSError):
+                    os.write(self._terminal, DEVICE_ATTRIBUTES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        groups = {self._process.pid}
+        with suppress(OSError):
+            groups.add(os.tcgetpgrp(self._terminal))  # the program that the shell runs has a group of its own
+        for number in (signal.SIGHUP, signal.SIGKILL):
+            for group in groups:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, number)
+            self._reader.join(5.0)  # it ends when nobody has the terminal open any more
+            if not self._reader.is_alive():
+                os.close(self._terminal)
+                break
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5.0)
+
+
+def session(claude: Path) -> list[list[list[Cell]]]:
+    """Play the session with the CLI at that path, and return the cells of its two terminals.
+
+    Raises:
+        TimedOut: It does not go as scripted.
+        OSError: Something of that name is where the project should be.
+    """
+    with ExitStack() as stack:
+        PROJECT.mkdir()
+        stack.callback(shutil.rmtree, PROJECT, ignore_errors=True)
+        home = stack.enter_context(Home())
+        home.project.rmdir()
+        home.project = PROJECT
+        seed(home)
+        file = home.write("shop.py", BEFORE)
+        # The model plays the script that is named in what it is told; said here it is not on the screen.
+        (home.claude_config / "CLAUDE.md").write_text("SCRIPT:tidy", encoding="utf-8")
+        model = stack.enter_context(Model())
+        model.script(
+            "tidy",
+            [tool("Read", file_path=str(file))],
+            [tool("Write", file_path=str(file), content=AFTER)],
+            [text("Done: total() uses sum() now. You kept area() as it was.")],
+        )
+        environment = home.environment(
+            PATH=os.pathsep.join([str(claude.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            PS1="$ ",
+            TZ="UTC",
+            ANTHROPIC_API_KEY=API_KEY,
+            ANTHROPIC_BASE_URL=model.url,
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            DISABLE_AUTOUPDATER="1",
+            DISABLE_ERROR_REPORTING="1",
+            DISABLE_TELEMETRY="1",
+        )
+        right = stack.enter_context(Shell(environment))
+        left = stack.enter_context(Shell(environment))
+        for shell in (left, right):
+            shell.wait(r"^\$")
+        left.enter("pairside run --review claude")
+        left.wait(READY)
+        right.enter("pairside")
+        right.wait("Waiting for a proposal")
+        Served(home).wait_clients()
+        left.enter("Tidy up shop.py")
+        right.wait(r"Accept hunk 1/2\?")
+        right.enter("y", "?] y")
+        right.wait(r"Accept hunk 2/2\?")
+        right.enter("n", "?] n")
+        right.wait(r"Accepted hunk 1 of shop\.py.*\nWaiting for a proposal")
+        left.wait(r"Done: total[^❯]+ for \d+s[^❯]+❯")  # what it says at the end of a turn
+        if (written := file.read_text(encoding="utf-8")) != TAKEN:
+            raise ValueError(f"the file is not what was accepted: {written!r}")
+        left.wait_still(without="/effort")  # the mascot moves for a while, and this hint comes and goes
+        return [left.cells(), right.cells()]
+
+
+def main() -> int:
+    """Make the picture anew; the status is 1, and the old one stays, when that fails."""
+    claude = find_claude()
+    try:
+        if claude is None:
+            raise FileNotFoundError("the Claude Code CLI is not installed: run tests/e2e/install_cli.py")
+        if not netns.is_loopback_only():
+            raise OSError("run this in a loopback-only namespace: python tests/e2e/netns.py -- python -m docs.picture")
+        picture = svg(session(claude), COLUMNS, TITLE, DESCRIPTION).encode()
+        if len(picture) > MAX_BYTES:
+            raise ValueError(f"the picture has {len(picture)} bytes, more than {MAX_BYTES}")
+    except (AssertionError, OSError, ValueError) as error:
+        sys.stderr.write(f"no picture: {error}\n")
+        return 1
+    PICTURE.write_bytes(picture)
+    sys.stdout.write(f"{PICTURE.name}: {len(picture)} bytes\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

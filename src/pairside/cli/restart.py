@@ -1,0 +1,44 @@
+"""Owns the command that starts a server anew, after an upgrade for instance."""
+
+from __future__ import annotations
+
+import click
+
+from pairside.cli.client import RECONNECT_SECONDS, Closed, NotAnswering, Server
+from pairside.cli.common import as_json, asks, print_json
+from pairside.cli.exits import Failure
+from pairside.cli.lines import count
+from pairside.text import printable
+
+
+@click.command()
+@as_json
+@asks
+def restart(server: Server, as_json: bool) -> None:
+    """Start the server of this folder anew, after an upgrade.
+
+    The port and the token stay the same, so agents come back by themselves. What is pending can be decided in their
+    terminals, and what was written without a review is forgotten: pairside changes --patch keeps it in a file. If the
+    pairside that is installed now does not start, the old one goes on.
+    """
+    port, before = server.port, server.facts["version"]
+    told = server.request("restart")
+    try:
+        while True:
+            server.line(RECONNECT_SECONDS)
+    except NotAnswering:
+        raise Failure(f"pairside on port {port} (pid {told['pid']}) does not stop.") from None
+    except Closed:
+        pass
+    try:
+        server.reconnect(RECONNECT_SECONDS)
+    except Closed:
+        raise Failure(f"pairside on port {port} was to start anew and is not there.") from None
+    after = server.facts["version"]
+    if as_json:
+        print_json({"port": port, "pid": server.facts["pid"], "version": after, "version_before": before})
+        return
+    versions = printable(after) if after == before else f"{printable(after)} (it was {printable(before)})"
+    click.echo(f"pairside {versions} serves on port {port} again; agents come back by themselves.")
+    if told["unreviewed_changes"]:
+        click.echo(f"{count(told['unreviewed_changes'], 'change')} without a review: forgotten.")

@@ -1,0 +1,136 @@
+"""A server that is started anew: the same process, port and token, and everybody finds it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import pairside
+from tests.cli.robot import Robot, write_unreviewed
+from tests.cli.terminal import Terminal
+from tests.e2e.home import Home
+from tests.e2e.served import Served
+from tests.e2e.until import until
+
+OpenTerminal = Callable[..., Terminal]
+
+
+def identity(home: Home) -> tuple[str, str]:
+    """Name and token of the one lock file."""
+    (lock,) = home.lock_files
+    return lock.name, json.loads(lock.read_bytes())["authToken"]
+
+
+def test_port_token_and_process_stay(home: Home, served: Served, robot: Robot) -> None:
+    """So agents find it by themselves; they are told goodbye, and counted anew."""
+    before, pid = identity(home), served.pid
+    done = pairside(home, "restart")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert re.fullmatch(
+        r"pairside \S+ serves on port \d+ again; agents come back by themselves\.\n", done.stdout.decode()
+    )
+    assert identity(home) == before
+    status = served.status()
+    assert (status["pid"], status["client_count"], status["connects"]) == (pid, 0, 0)
+    with Robot(home.lock_files[0]):
+        served.wait_clients(1)
+    until(lambda: served.output.count("agents come back by themselves") == 1, timeout=5, what="the second first line")
+    assert served.stop() == 0
+    assert home.lock_files == []
+
+
+def test_it_can_be_done_again_and_again_and_by_programs(served: Served) -> None:
+    """Each time by the same process; with --json the versions are told."""
+    for _ in range(3):
+        told = json.loads(served.do("restart", "--json"))
+        assert (told["pid"], told["version"]) == (served.pid, told["version_before"])
+
+
+def test_what_was_switched_off_stays_off(served: Served) -> None:
+    """Nothing is shared by itself that the person did not want to share; and the switch works as before."""
+    served.do("share", "off")
+    served.do("restart")
+    assert not served.status()["sharing"]["on"]
+    served.do("share", "on")
+    served.do("restart")
+    assert served.status()["sharing"]["on"]
+
+
+def test_forgotten_changes_are_told(home: Home, served: Served, robot: Robot) -> None:
+    """They are in memory only."""
+    write_unreviewed(robot, home, "new.txt", "x\n")
+    assert "1 change without a review: forgotten." in served.do("restart")
+
+
+def test_one_of_two_servers_of_a_folder_is_started_anew(home: Home, served: Served) -> None:
+    """Although a server would refuse to start where another one serves."""
+    with Served(home) as second:
+        second.start("--new")
+        pids = {}
+        for lock in home.lock_files:
+            assert pairside(home, "restart", "--port", lock.stem).returncode == 0
+            pids[lock.stem] = json.loads(lock.read_bytes())["pid"]
+        assert set(pids.values()) == {served.pid, second.pid}
+
+
+def test_without_a_server_there_is_nothing_to_start_anew(home: Home) -> None:
+    """Status 4, as for every command."""
+    assert pairside(home, "restart").returncode == 4
+
+
+def test_an_agent_cannot_start_it_anew(served: Served) -> None:
+    """It would forget what the agent wrote."""
+    done = served.run("restart", environment={"CLAUDECODE": "1"})
+    assert done.returncode == 6
+    assert served.status()["pid"] == served.pid
+
+
+def test_an_installation_that_does_not_start_leaves_the_old_one_running(home: Home, tmp_path: Path) -> None:
+    """A broken upgrade is told, and nobody loses their IDE."""
+    broken = tmp_path / "broken"
+    with Served(home, environment={"PYTHONPATH": str(broken)}) as served:
+        served.start()
+        package = broken / "pairside"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("raise ImportError\n")
+        done = served.run("restart")
+        assert done.returncode == 1
+        assert "does not start" in done.stderr
+        assert served.status()["pid"] == served.pid
+
+
+def test_a_server_started_anew_still_ends_well_by_every_signal(home: Home) -> None:
+    """The handlers are those of a first start."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with Served(home) as served:
+            served.start()
+            served.do("restart")
+            os.kill(served.pid, number)
+            assert served.wait_end() == 0
+            assert home.lock_files == []
+
+
+@pytest.mark.parametrize("command", [(), ("review",)], ids=["together", "review"])
+def test_who_reviews_goes_on_with_the_new_one(home: Home, terminal: OpenTerminal, command: tuple[str, ...]) -> None:
+    """The terminal says what happened, and shows the next proposal."""
+    with Served(home) as served:
+        if command:
+            served.start()
+        screen = terminal(*command)
+        screen.wait("Waiting for a proposal")
+        assert pairside(home, "restart").returncode == 0
+        screen.wait(r"pairside \S+ was started anew\.")
+        screen.wait("Waiting for a proposal")
+        with Robot(home.lock_files[0]) as robot:
+            robot.propose(home.project / "a.txt", "a\n")
+            screen.wait(r"Accept\?")
+            screen.press("y\n")
+            screen.wait("Accepted a.txt")
+            screen.press("q\n")
+            assert screen.wait_end() == 0

@@ -1,0 +1,175 @@
+"""The picture in the README: its renderer draws what a terminal shows, and what is committed is fit to be shown."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pyte
+import pytest
+from docs import picture
+from docs.picture import Cell, Run, Style
+
+SVG = "{http://www.w3.org/2000/svg}"
+RED, GREEN = picture.PALETTE["red"], picture.PALETTE["green"]
+
+
+def rows(written: str, *, columns: int = 20, lines: int = 1) -> list[list[Cell]]:
+    """The cells of a terminal in which a text was written."""
+    screen = pyte.Screen(columns, lines)
+    pyte.Stream(screen).feed(written)
+    return picture.cells(screen)
+
+
+def drawn(*panes: str, columns: int = 20, lines: int = 1) -> ElementTree.Element:
+    """The parsed picture of terminals in which these texts were written."""
+    cells = [rows(pane, columns=columns, lines=lines) for pane in panes]
+    return ElementTree.fromstring(picture.svg(cells, columns, "A <title>", "A & B"))
+
+
+def spans(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """The pieces of text, in the order of the document."""
+    return list(root.iter(f"{SVG}tspan"))
+
+
+def rule(root: ElementTree.Element, span: ElementTree.Element) -> str:
+    """What the style sheet says of a piece of text."""
+    sheet = root.findtext(f"{SVG}style") or ""
+    match = re.search(rf"\.{span.get('class')}{{([^}}]*)}}", sheet)
+    return match[1] if match else ""
+
+
+def test_what_stands_on_the_screen_is_in_the_picture_character_by_character() -> None:
+    """Characters that XML wants escaped come out as they were, and the title and description with them."""
+    root = drawn("""if a < b && c > "d": '""", columns=30)
+    assert "".join(root.itertext()).rstrip().endswith("""if a < b && c > "d": '""")
+    assert root.findtext(f"{SVG}title") == "A <title>"
+    assert root.findtext(f"{SVG}desc") == "A & B"
+
+
+def test_a_character_that_xml_forbids_is_replaced() -> None:
+    """Whatever a cell holds, the picture can be parsed."""
+    cell = Cell("a\x00\x1b\ud800\ufffeb")
+    root = ElementTree.fromstring(picture.svg([[[cell]]], 20, "t", "d"))
+    assert [span.text for span in spans(root)] == ["a\ufffd\ufffd\ufffd\ufffdb"]
+
+
+def test_a_wide_character_takes_two_columns_and_what_follows_keeps_its_place() -> None:
+    """Each piece says where it starts and how wide it is, so that the grid holds in any font."""
+    [row] = rows("a世界b é")
+    assert [run for run in picture.runs(row) if run.text.strip()] == [
+        Run(0, "a", Style(), 1),
+        Run(1, "世", Style(), 2),
+        Run(3, "界", Style(), 2),
+        Run(5, "b ", Style(), 2),
+        Run(7, "é", Style(), 1),
+    ]
+    widths = [int(span.get("textLength", 0)) // picture.CELL_WIDTH for span in spans(drawn("a世b"))]
+    assert widths == [1, 2, 1]
+
+
+def test_equal_characters_of_another_font_share_a_piece() -> None:
+    """A rule across the screen is one piece and no more."""
+    [row] = rows("─────")
+    assert picture.runs(row)[0] == Run(0, "─────", Style(), 5)
+
+
+def test_colours_come_from_the_cells() -> None:
+    """The sixteen colours by name, the others by value, those of the terminal by none at all."""
+    root = drawn("\x1b[31mred\x1b[0m\x1b[38;2;1;2;3mown\x1b[0m\x1b[38;5;196mcube\x1b[0mplain")
+    assert [(span.text, rule(root, span)) for span in spans(root)] == [
+        ("red", f"fill:{RED}"),
+        ("own", "fill:#010203"),
+        ("cube", "fill:#ff0000"),
+        ("plain", ""),
+    ]
+
+
+def test_bold_italic_and_lines_are_kept() -> None:
+    """A piece of text looks as the terminal was told to show it."""
+    root = drawn("\x1b[1;3mab\x1b[0m\x1b[4;9mcd")
+    assert [rule(root, span) for span in spans(root)[:2]] == [
+        "font-weight:bold;font-style:italic",
+        "text-decoration:underline line-through",
+    ]
+
+
+def test_a_background_is_drawn_behind_its_cells_also_where_they_are_blank() -> None:
+    """Reversed cells exchange both colours; a blank one is seen by its background alone."""
+    root = drawn("a\x1b[7m  \x1b[42;7mb\x1b[0m")
+    behind = [rect for rect in root.iter(f"{SVG}rect") if rect.get("height") == str(picture.CELL_HEIGHT)]
+    assert [(rect.get("x"), rect.get("width"), rect.get("fill")) for rect in behind] == [
+        (str(picture.MARGIN + 8), "16", picture.FOREGROUND),
+        (str(picture.MARGIN + 24), "8", picture.FOREGROUND),
+    ]
+    assert [(span.text, rule(root, span)) for span in spans(root)][:2] == [("a", ""), ("b", f"fill:{GREEN}")]
+
+
+def test_the_terminals_stand_side_by_side() -> None:
+    """The second begins behind the first and a gap, and both are as high as their lines."""
+    root = drawn("left", "right", columns=10, lines=2)
+    left, right = spans(root)
+    assert int(right.get("x", 0)) - int(left.get("x", 0)) == (10 + picture.GAP) * picture.CELL_WIDTH
+    assert int(root.get("height", 0)) == 2 * picture.CELL_HEIGHT + 2 * picture.MARGIN
+    assert int(root.get("width", 0)) == (20 + picture.GAP) * picture.CELL_WIDTH + 2 * picture.MARGIN
+
+
+def test_blanks_between_words_are_there_for_whoever_copies_a_line() -> None:
+    """A line that is selected and copied reads as on the screen."""
+    [line] = drawn("a\x1b[5C\x1b[31mb").iter(f"{SVG}text")
+    assert "".join(line.itertext()).rstrip() == "a     b"
+
+
+def test_a_colour_that_nobody_knows_is_an_error() -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="mauve"):
+        picture.colour("mauve")
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of #rrggbb, as WCAG 2 defines it."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("name", [name for name in picture.PALETTE if name != "black"])
+def test_every_colour_can_be_read_on_the_background(name: str) -> None:
+    """The contrast is that which WCAG 2 asks of text, 4.5 to 1; black is a background."""
+    light, dark = luminance(picture.PALETTE[name]), luminance(picture.BACKGROUND)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+# The picture that is committed.
+
+
+@pytest.fixture(scope="module")
+def committed() -> ElementTree.Element:
+    """The picture, parsed."""
+    return ElementTree.parse(picture.PICTURE).getroot()
+
+
+def test_the_picture_is_small_and_has_a_title_and_a_description(committed: ElementTree.Element) -> None:
+    """It loads at once, and whoever cannot see it is told what it shows."""
+    assert committed.tag == f"{SVG}svg"
+    assert committed.findtext(f"{SVG}title") == picture.TITLE
+    assert committed.findtext(f"{SVG}desc") == picture.DESCRIPTION
+    assert committed.get("role") == "img"
+    assert picture.PICTURE.stat().st_size <= picture.MAX_BYTES
+
+
+def test_the_picture_shows_a_review_from_the_proposal_to_the_verdict(committed: ElementTree.Element) -> None:
+    """Both terminals are on it: the agent that was asked, and the hunks with their answers."""
+    said = "".join(committed.itertext())
+    for words in ("Claude Code", "Tidy up shop.py", "Review 1: Claude Code proposes shop.py", "Accept hunk 1/2?"):
+        assert words in said
+    assert "Accepted hunk 1 of shop.py" in said
+
+
+def test_the_picture_holds_no_path_of_the_machine_it_was_made_on(committed: ElementTree.Element) -> None:
+    """The only absolute path is that of the little project, and nothing in the file leads elsewhere."""
+    said = "".join(committed.itertext())
+    assert set(re.findall(r"(?<![\w.*/])/[\w.-]+(?:/[\w.-]+)*", said)) == {str(picture.PROJECT)}
+    assert re.findall(r"[\w.]+@[\w.]+", said) == []
+    written = picture.PICTURE.read_text(encoding="utf-8")
+    assert re.findall(r"https?://[^\"]+|href|url\(|<script|<image", written) == ["http://www.w3.org/2000/svg"]

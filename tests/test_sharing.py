@@ -1,0 +1,219 @@
+"""What agents get to know: patterns, kinds and the switch, and that nothing else leaves by any way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pairside import testing
+from pairside.agents.claude import mcp
+from pairside.agents.claude.mcp import NOTHING_SELECTED
+from pairside.bridge import Bridge
+from pairside.editor import Diagnostic, Position, Range, Selection, Severity
+from pairside.mentions import Mention
+from pairside.sharing import EXCLUDE, Kind, Policy, Sharing, Withheld
+from pairside.testing import MemoryEditor
+
+from .until import until
+
+SECRET = "hunter2"
+FOLDER = "/home/me/secret-project"
+
+
+def sharing(*exclude: str) -> Sharing:
+    return Sharing(Policy(exclude=exclude or EXCLUDE), lambda: [FOLDER])
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        (f"{FOLDER}/.env", ".env*"),
+        (f"{FOLDER}/.ENV.local", ".env*"),
+        (f"{FOLDER}/deploy/.envrc", ".env*"),
+        (f"{FOLDER}/tls/server.pem", "*.pem"),
+        (f"{FOLDER}/tls/server.key", "*.key"),
+        ("/home/me/.ssh/id_ed25519", "id_*"),
+        (f"{FOLDER}/my_secrets.toml", "*secret*"),
+        (f"{FOLDER}/secrets/db.yml", "*secret*"),
+        (f"{FOLDER}/aws-Credentials", "*credential*"),
+        (f"{FOLDER}/app.py", None),
+        (f"{FOLDER}/environment.py", None),
+        (f"{FOLDER}/src/idle.py", None),
+        (f"{FOLDER}/monkey.py", None),
+        ("/home/me/secret-other/app.py", None),
+    ],
+)
+def test_the_default_patterns_keep_what_usually_is_secret(path: str, pattern: str | None) -> None:
+    """By name and by path from the workspace folder, whose own name says nothing; case does not matter."""
+    assert sharing().pattern(path) == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "excluded"),
+    [
+        ("private/*", f"{FOLDER}/private/a.py", True),
+        ("private/*", f"{FOLDER}/sub/private/a.py", False),
+        ("*/private/*", f"{FOLDER}/sub/private/a.py", True),
+        ("*/private/*", "/elsewhere/private/a.py", True),
+        ("/elsewhere/*", "/elsewhere/a/b.py", True),
+        ("/elsewhere/*", f"{FOLDER}/elsewhere/b.py", False),
+        ("[ab].txt", f"{FOLDER}/a.txt", True),
+        ("[ab].txt", f"{FOLDER}/c.txt", False),
+        ("?.txt", f"{FOLDER}/ü.txt", True),
+        ("*.key", f"{FOLDER}/odd\nname.key", True),
+    ],
+)
+def test_patterns_with_and_without_a_slash(pattern: str, path: str, excluded: bool) -> None:
+    """One with a slash is matched from the workspace folder and from the root."""
+    assert (sharing(pattern).pattern(path) is not None) == excluded
+
+
+def test_a_pattern_may_start_at_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde stands for it."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert sharing("~/notes/*").pattern("/home/me/notes/a.txt") == "~/notes/*"
+
+
+def test_of_a_link_both_its_name_and_its_target_count(tmp_path: Path) -> None:
+    """Neither hides what the other would keep."""
+    (tmp_path / ".env").write_text("KEY=1\n")
+    (tmp_path / "plain").symlink_to(".env")
+    (tmp_path / "settings").write_text("KEY=1\n")
+    (tmp_path / "server.key").symlink_to("settings")
+    shared = Sharing(Policy(), lambda: [str(tmp_path)])
+    assert shared.pattern(str(tmp_path / "plain")) == ".env*"
+    assert shared.pattern(str(tmp_path / "server.key")) == "*.key"
+    assert shared.pattern(str(tmp_path / "settings")) is None
+
+
+def test_a_reason_says_what_to_do() -> None:
+    """The switch first, then the kind, then the file."""
+    shared = Sharing(Policy(exclude=("*.key",), open_files=False), list)
+    assert shared.why_not(Kind.SELECTION, "/a.py") is None
+    assert shared.why_not(Kind.SELECTION, "/a.key") == "share.exclude has *.key"
+    assert shared.why_not(Kind.OPEN_FILES, "/a.key") == "share.open_files is false"
+    shared.on = False
+    assert shared.why_not(Kind.OPEN_FILES, "/a.py") == "sharing is off: pairside share on"
+
+
+# What agents see.
+
+
+def selected(path: str, text: str = "KEY=abc") -> Selection:
+    return Selection(path, text, Range(Position(0, 0), Position(0, len(text))))
+
+
+def test_a_selection_in_an_excluded_file_is_none_for_agents(workspace: Path) -> None:
+    """It also ends the one before: agents must not take that for what is selected now."""
+    bridge = Bridge(MemoryEditor(), folders=[str(workspace)])
+    bridge.select(selected(f"{workspace}/a.py", "text"))
+    bridge.select(selected(f"{workspace}/.env"))
+    assert bridge.selection.value is None
+    assert bridge.latest_selection == selected(f"{workspace}/a.py", "text")
+
+
+async def test_switched_off_nothing_is_selected_and_switched_on_it_is_again(workspace: Path) -> None:
+    """What the person selected meanwhile counts then."""
+    async with Bridge(MemoryEditor(), folders=[str(workspace)]) as bridge:
+        bridge.select(selected(f"{workspace}/a.py", "one"))
+        bridge.share(False)
+        assert (bridge.selection.value, bridge.latest_selection) == (None, None)
+        bridge.select(selected(f"{workspace}/a.py", "two"))
+        assert bridge.selection.value is None
+        bridge.share(True)
+        assert bridge.selection.value == selected(f"{workspace}/a.py", "two")
+        assert [event.facts for event in bridge.journal.events] == [{"on": False}, {"on": True}]
+
+
+async def test_a_mention_of_an_excluded_file_needs_force(workspace: Path) -> None:
+    """What is explicit can be overruled by saying so."""
+    async with Bridge(MemoryEditor(), folders=[str(workspace)]) as bridge:
+        with pytest.raises(Withheld, match=r"share\.exclude has \.env\*"):
+            await bridge.mention(Mention(f"{workspace}/.env"))
+        assert len(bridge.mentions) == 0
+        await bridge.mention(Mention(f"{workspace}/.env"), force=True)
+        assert len(bridge.mentions) == 1
+
+
+@pytest.mark.parametrize("way", ["excluded", "off", "kinds"])
+async def test_no_tool_and_no_notification_tells_what_is_not_shared(
+    workspace: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the text, nor the name, nor what a linter said about it reaches the wire."""
+    monkeypatch.setattr(mcp, "SETTLE_SECONDS", 0.0)
+    policy = Policy(selection=False, open_files=False, diagnostics=False) if way == "kinds" else Policy()
+    path = str(workspace / (".env" if way == "excluded" else "app.py"))
+    async with (
+        testing.server(folders=[str(workspace)], share=policy) as server,
+        testing.Agent.connect(server, introduce=1) as agent,
+    ):
+        if way == "off":
+            server.bridge.share(False)
+        (client,) = server.bridge.clients
+        await until(lambda: client.ready, "the client listens")
+        finding = Diagnostic(SECRET, Severity.ERROR, Range(Position(0, 0), Position(0, 1)))
+        server.editor.texts[path], server.editor.active, server.editor.dirty = SECRET, path, {path}
+        server.editor.found = {path: (finding,)}
+        server.bridge.select(selected(path, SECRET))
+        server.bridge.diagnostics_changed(path, (finding,))
+        answers = {
+            tool: (await agent.call(tool))[0]
+            for tool in ("getCurrentSelection", "getLatestSelection", "getOpenEditors", "getDiagnostics")
+        }
+        answers["of one"] = (await agent.call("getDiagnostics", uri=f"file://{path}"))[0]
+        answers["dirty"] = (await agent.call("checkDocumentDirty", filePath=path))[0]
+        answers["save"] = (await agent.call("saveDocument", filePath=path))[0]
+        with server.editor.stalled():
+            answers["pushed"] = (await agent.call("getDiagnostics", uri=f"file://{path}"))[0]
+        # Whatever was told came before the last answer.
+        told = list(agent.told)
+    assert SECRET not in str(answers)
+    assert SECRET not in str(told)
+    assert answers["getOpenEditors"] == '{"tabs":[]}'
+    assert "No active editor" in answers["getCurrentSelection"]
+    assert "Document not open" in answers["dirty"]
+    assert "Document not open" in answers["save"]
+    assert server.editor.saved == []
+
+
+async def test_what_stands_is_taken_back_when_sharing_is_switched_off(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent is told at once that nothing is selected, and at once again what is."""
+    monkeypatch.setattr(mcp, "SETTLE_SECONDS", 0.0)
+    async with (
+        testing.server(folders=[str(workspace)]) as server,
+        testing.Agent.connect(server, introduce=1) as agent,
+    ):
+        server.bridge.select(selected(f"{workspace}/a.py", "text"))
+        assert (await agent.wait_told("selection_changed"))["text"] == "text"
+        server.bridge.share(False)
+        assert await agent.wait_told("selection_changed", 2) == NOTHING_SELECTED
+        server.bridge.share(True)
+        assert (await agent.wait_told("selection_changed", 3))["text"] == "text"
+
+
+# Where proposals are answered.
+
+
+async def test_where_proposals_are_answered_in_the_terminal_each_is_an_error_at_once(workspace: Path) -> None:
+    """The question stays there; the write that follows the answer was reviewed, and so is no news."""
+    path = workspace / "a.py"
+    path.write_text("old")
+    async with (
+        testing.server(folders=[str(workspace)], reviews_here=False) as server,
+        testing.Agent.connect(server) as agent,
+    ):
+        with pytest.raises(RuntimeError, match="answered in the agent's own terminal"):
+            await agent.propose(str(path), "new")
+        assert len(server.bridge.reviews) == 0
+        assert server.editor.reviews == {}
+        await agent.call("getDiagnostics", uri=f"file://{path}")
+        path.write_text("new")
+        await agent.call("getDiagnostics")
+        assert len(server.bridge.changes) == 0
+        await agent.call("getDiagnostics", uri=f"file://{path}")
+        path.write_text("newer")
+        await agent.call("getDiagnostics")
+        assert len(server.bridge.changes) == 1
