@@ -68,8 +68,9 @@ class Serving:
         process = "" if rival.pid is None else f"pid {rival.pid}, "
         return (
             f"another IDE is open for {where}: {rival.ide or 'unnamed'} ({process}port {rival.port}). "
-            f"With two, claude --ide connects to neither there. To reach this one: pairside run claude, "
-            f"or CLAUDE_CODE_SSE_PORT={self.port} claude, or choose it with /ide"
+            f"With two, claude --ide connects to neither there. To reach this one: "
+            f"pairside run --port {self.port} claude, or CLAUDE_CODE_SSE_PORT={self.port} claude, "
+            "or choose it with /ide"
         )
 
 

@@ -332,6 +332,12 @@ def test_descriptors_of_the_shell_are_passed_on_and_ours_are_not(home: Home) -> 
     assert done.stdout.split() == ["third", "0", "1", "2", "3", "4"]  # 4 is that of ls for the folder
 
 
+def test_a_broken_pipe_ends_the_agent_as_it_would_without_us(home: Home) -> None:
+    """Python ignores that signal, and what it ignores would be inherited."""
+    done = told(home, "run", "sh", "-c", "kill -PIPE $$; echo alive")
+    assert (done.returncode, done.stdout) == (141, "")
+
+
 # Reviews.
 
 
@@ -362,6 +368,22 @@ def test_review_is_for_claude_only(home: Home) -> None:
     done = told(home, "run", "--review", "sh")
     assert done.returncode == 2
     assert "--review is for claude only" in done.stderr
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("here", "Its proposals wait for you in another terminal: pairside review\n"),
+        ("terminal", "Its proposals are answered in its own terminal: review.where is terminal.\n"),
+    ],
+)
+def test_where_its_proposals_wait_is_said(home: Home, where: str, said: str) -> None:
+    """The person must not wait in the wrong terminal."""
+    done = told(home, "run", "--review", "claude", "--offline", PAIRSIDE_REVIEW_WHERE=where)
+    assert done.returncode == 0
+    assert said in done.stderr
+    assert done.stderr.count("Its proposals") == 1
 
 
 def test_print_mode_is_said_to_connect_to_no_ide(home: Home, programs: Path) -> None:

@@ -360,7 +360,7 @@ def test_another_ide_is_told_when_it_appears_and_when_it_is_gone(home: Home, ser
         (folder / "6.lock").write_text(json.dumps({**facts, "workspaceFolders": [str(home.project)]}))
         printed(served, "! Another IDE is open for this folder: Other\\x1bIDE (pid ")
         port = served.status()["port"]
-        printed(served, f"To reach this one: pairside run claude, or CLAUDE_CODE_SSE_PORT={port} claude")
+        printed(served, f"To reach this one: pairside run --port {port} claude, or CLAUDE_CODE_SSE_PORT={port} claude")
         (folder / "6.lock").unlink()
         printed(served, "The other IDE on port 6 (Other\\x1bIDE) is gone\n")
         ide.kill()

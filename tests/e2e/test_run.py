@@ -35,26 +35,27 @@ INHERITED = "4"
 class Shell(Claude):
     """A shell in a terminal, with job control, in which the CLI is started."""
 
-    @property
-    def text(self) -> str:
-        """All that was written to the terminal, without what moves the cursor."""
-        return SEQUENCE.sub("", self.raw.decode("utf-8", "replace")).replace("\r\n", "\n")
+    def text(self, start: int = 0) -> str:
+        """What was written to the terminal from byte `start` on, without what moves the cursor."""
+        return SEQUENCE.sub("", self.raw[start:].decode("utf-8", "replace")).replace("\r\n", "\n")
 
-    def run(self, command: str) -> None:
-        """Type a command and press Enter."""
+    def run(self, command: str) -> int:
+        """Type a command and press Enter; how many bytes had been written to the terminal before."""
+        start = len(self.raw)
         self.send(command + "\r")
+        return start
 
-    def told(self, pattern: str, *, since: str, timeout: float = 20.0) -> str:
-        """Wait until a pattern matches what came after the last `since`; what came after that.
+    def told(self, pattern: str, start: int, *, timeout: float = 20.0) -> str:
+        """Wait until a pattern matches what was written from byte `start` on, and return that.
 
-        A screen that a full-screen program has left cannot be looked at.
+        For what a full-screen program leaves behind: the screen cannot be looked at then.
         """
 
         def look() -> str | None:
-            after = self.text.rpartition(since)[2]
-            return after if re.search(pattern, after) else None
+            text = self.text(start)
+            return text if re.search(pattern, text) else None
 
-        return until(look, timeout=timeout, what=lambda: f"{pattern!r} after {since!r} in {self.text[-2000:]!r}")
+        return until(look, timeout=timeout, what=lambda: f"{pattern!r} in {self.text(start)[-2000:]!r}")
 
 
 @pytest.fixture
@@ -107,12 +108,13 @@ def connected(ask: Callable[..., Any]) -> Any:
 
 def leave(shell: Shell) -> str:
     """Leave the CLI with Ctrl-C twice; what the terminal shows from then on, with the exit status."""
+    start = len(shell.raw)
     shell.key("ctrl-c")
     shell.wait("Press Ctrl-C again to exit")
     shell.key("ctrl-c")
-    shell.told(r"SH> $", since="Press Ctrl-C again to exit")
+    shell.told(r"SH> $", start)
     shell.run('echo "status=$?"')
-    return shell.told(r"status=\d+\n", since="Press Ctrl-C again to exit")
+    return shell.told(r"status=\d+\n", start)
 
 
 def test_one_command_serves_connects_and_leaves_nothing(home: Home, shell: Shell, ask: Callable[..., Any]) -> None:
@@ -121,7 +123,7 @@ def test_one_command_serves_connects_and_leaves_nothing(home: Home, shell: Shell
     shell.wait(READY)
     now = connected(ask)
     assert now["clients"][0]["agent"] == "Claude Code"
-    assert f"CLAUDE_CODE_SSE_PORT was {INHERITED}, another IDE's port. It is {now['port']} now." in shell.text
+    assert f"CLAUDE_CODE_SSE_PORT was {INHERITED}, another IDE's port. It is {now['port']} now." in shell.text()
     said = leave(shell)
     assert "status=0\n" in said
     assert "review" not in said
@@ -142,7 +144,7 @@ def test_it_connects_where_two_ides_are_open(home: Home, served: Served, shell: 
         shell.wait(READY)
         now = connected(ask)
         assert now["port"] == served.status()["port"]
-        assert f"Joined pairside, which serves {home.project} (pid {served.pid}, port {now['port']})." in shell.text
+        assert f"Joined pairside, which serves {home.project} (pid {served.pid}, port {now['port']})." in shell.text()
         assert "status=0" in leave(shell)
         served.wait_clients(0)
     finally:
@@ -203,10 +205,11 @@ def test_a_killed_cli_leaves_a_usable_terminal_and_the_list(
     now = connected(ask)
     shell.prompt("please SCRIPT:edit")
     shell.wait(DONE)
+    start = len(shell.raw)
     os.kill(now["clients"][0]["pid"], 9)
-    shell.told(r"! a\.py \+1 -1 was changed without a review\n", since=DONE)
+    shell.told(r"! a\.py \+1 -1 was changed without a review\n", start)
     shell.run('echo "status=$?"; stty -a')
-    settings = shell.told("echoke", since=DONE)
+    settings = shell.told("echoke", start)
     assert "status=137\n" in settings
     assert re.search(r"(?<!-)\bicanon\b", settings)
     until(lambda: not is_alive(now["pid"]) and not home.lock_files, timeout=10, what="the server is gone")
@@ -222,12 +225,12 @@ def test_ctrl_c_ctrl_z_and_fg_are_for_the_cli_alone(
     shell.wait("manual mode on")
     before = connected(ask)
     for _ in range(2):
+        start = len(shell.raw)
         shell.send("\x1a")
-        shell.told(r"Stopped +pairside run --review claude\n(.|\n)*SH> $", since="Claude Code is suspended")
+        shell.told(r"Claude Code is suspended(.|\n)*Stopped +pairside run --review claude\n(.|\n)*SH> $", start)
         now = ask("status")
         assert (now["pid"], now["client_count"], now["connects"], now["disconnects"]) == (before["pid"], 1, 1, 0)
-        shell.run("fg")
-        shell.told("manual mode on", since="SH> fg")
+        shell.told("manual mode on", shell.run("fg"))
     shell.key("ctrl-c")
     shell.wait("Press Ctrl-C again to exit")
     shell.wait_gone("Press Ctrl-C again to exit")
@@ -251,8 +254,7 @@ def test_a_cli_that_a_shell_starts_connects_too(home: Home, shell: Shell, ask: C
     until(lambda: not home.lock_files, timeout=10, what="the server is gone")
     with Served(home) as served:
         served.start()
-        shell.run('eval "$(pairside env)"; claude')
-        shell.told(r"shift\+tab to cycle", since="pairside env")
+        shell.told(r"shift\+tab to cycle", shell.run('eval "$(pairside env)"; claude'))
         served.wait_clients(1)
         leave(shell)
 
@@ -260,8 +262,7 @@ def test_a_cli_that_a_shell_starts_connects_too(home: Home, shell: Shell, ask: C
 def test_print_mode_is_said_to_connect_to_no_ide(home: Home, model: Model, shell: Shell) -> None:
     """It answers, and the server that nobody came to ends with it."""
     model.script("talk", [text(DONE)])
-    shell.run("pairside run claude -p SCRIPT:talk")
-    said = shell.told(rf"{DONE}\n(.|\n)*SH> $", since="pairside run")
+    said = shell.told(rf"{DONE}\n(.|\n)*SH> $", shell.run("pairside run claude -p SCRIPT:talk"))
     assert "claude --print connects to no IDE" in said
     assert "did not connect" not in said
     assert home.lock_files == []

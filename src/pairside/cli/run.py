@@ -94,9 +94,12 @@ def run(
                 f"Note: the current folder {printable(current)} is not in {_folders(server)}. "
                 "The agent connects all the same; what it proposes here is marked as outside the workspace."
             )
-        if review and server.facts["editor"] == "pairside":
+        facts = _status(server)
+        if review and facts["review_where"] == "terminal":
+            _say("Its proposals are answered in its own terminal: review.where is terminal.")
+        elif review and server.facts["editor"] == "pairside":
             _say("Its proposals wait for you in another terminal: pairside review")
-        changed = _environment(server, os.environ, agent)
+        changed = beside(os.environ, agent=agent, port=server.port, lock_file=facts["lock_file"])
         for note in changed.notes:
             _say(f"Note: {printable(note)}")
         watch = Watch(server)
@@ -272,17 +275,17 @@ def _tell_errors(errors: IO[bytes]) -> None:
             _say(printable(line))
 
 
-def _environment(server: Server, environment: Mapping[str, str], agent: str) -> Environment:
-    """What to change in an environment for an agent that is to connect to a server.
+def _status(server: Server) -> dict[str, Any]:
+    """What a server says of itself.
 
     Raises:
-        Failure: The server is gone.
+        Failure: It is gone.
     """
     try:
-        lock_file = server.request("status")["lock_file"]
+        status: dict[str, Any] = server.request("status")
     except (Closed, NotAnswering, Refused):
         raise Failure(f"The server on port {server.port} does not answer any more. Try again.") from None
-    return beside(environment, agent=agent, port=server.port, lock_file=lock_file)
+    return status
 
 
 def _changed(environment: Mapping[str, str], changed: Environment) -> dict[str, str]:
@@ -482,7 +485,8 @@ def env(shell: str, as_json: bool, port: int | None, workspace: str | None, agen
     """
     server = _joined(port, workspace)
     with told(server):
-        changed = _environment(server, os.environ, _agent(agent))
+        lock_file = _status(server)["lock_file"]
+    changed = beside(os.environ, agent=_agent(agent), port=server.port, lock_file=lock_file)
     for note in changed.notes:
         _say(f"Note: {printable(note)}")
     if as_json:
