@@ -82,10 +82,13 @@ def test_every_setting_says_what_a_reference_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[limits]\nclinets = 5\n", "unknown key limits.clinets; did you mean clients?"),
-        ("[limits]\nzzz = 5\n", "unknown key limits.zzz; known: clients, handshakes,"),
+        (
+            "[limits]\nclinets = 5\n",
+            "unknown key limits.clinets; did you mean clients; keys of [limits]: clients, handshakes,",
+        ),
+        ("[limits]\nzzz = 5\n", "unknown key limits.zzz; keys of [limits]: clients, handshakes,"),
         ("[limits]\nport_min = 5\n", "unknown key limits.port_min"),
-        ("[limit]\nclients = 5\n", "unknown section limit; did you mean limits?"),
+        ("[limit]\nclients = 5\n", "unknown section limit; did you mean limits; sections: [serve], [review],"),
         ("clients = 5\n", "clients stands outside of a section; sections: [serve], [review],"),
         ("limits = 5\n", "limits must be a section: [limits]"),
         ("[limits]\nclients = 0\n", "limits.clients takes a whole number from 1 to 1000, not 0"),
@@ -136,7 +139,7 @@ def test_what_is_wrong_in_the_environment_names_the_variable(tmp_path: Path) -> 
     home = {"HOME": str(tmp_path)}
     assert complaint(home | {"PAIRSIDE_LIMITS_CALLS": "many"}).startswith("PAIRSIDE_LIMITS_CALLS: limits.calls takes")
     assert complaint(home | {"PAIRSIDE_LIMITS_CALL": "1"}) == (
-        "PAIRSIDE_LIMITS_CALL sets nothing; did you mean PAIRSIDE_LIMITS_CALLS?"
+        "PAIRSIDE_LIMITS_CALL sets nothing; did you mean PAIRSIDE_LIMITS_CALLS"
     )
     assert config.load(home | {"PAIRSIDE_THEME": "1", "PAIRSIDE_LIMITS_CALLS": ""}) == config.Config()
 

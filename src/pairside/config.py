@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -212,7 +212,9 @@ def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator
             if environment[name]:  # an empty variable says nothing
                 yield name, variables[name], _from_text(variables[name], environment[name])
         elif name.startswith(sections):
-            raise ConfigError(f"{name} sets nothing{_similar(name, variables)}")
+            raise ConfigError(
+                f"{name} sets nothing{_similar(name, variables) or ': there is no such setting'}"
+            )
     for name, text in flags.items():
         yield known[name].flag or name, known[name], text
 
@@ -239,7 +241,7 @@ def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Set
             allowed = ", ".join(f"[{name}]" for name in names)
             if not isinstance(content, dict):
                 raise ConfigError(f"{where}: {section} stands outside of a section; sections: {allowed}")
-            raise ConfigError(f"{where}: unknown section {section}{_similar(section, names, allowed)}")
+            raise ConfigError(f"{where}: unknown section {section}{_similar(section, names)}; sections: {allowed}")
         if not isinstance(content, dict):
             raise ConfigError(f"{where}: {section} must be a section: [{section}]")
         for key, value in content.items():
@@ -247,7 +249,9 @@ def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Set
             setting = known.get(f"{section}.{key}")
             if setting is None:
                 keys = [one.key for one in known.values() if one.section == section]
-                raise ConfigError(f"{where}: unknown key {section}.{key}{_similar(key, keys)}")
+                raise ConfigError(
+                    f"{where}: unknown key {section}.{key}{_similar(key, keys)}; keys of [{section}]: {', '.join(keys)}"
+                )
             yield where, setting, value
 
 
@@ -332,12 +336,12 @@ def _from_text(setting: Setting, text: str) -> Any:
     return text
 
 
-def _similar(name: str, known: Any, allowed: str | None = None) -> str:
-    """The end of a complaint about an unknown name: the one that was probably meant, or all that there are."""
+def _similar(name: str, known: Iterable[str]) -> str:
+    """The middle of a complaint about an unknown name: the one that was probably meant, if there is one."""
     import difflib
 
     close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {allowed or ', '.join(known)}"
+    return f"; did you mean {close[0]}" if close else ""
 
 
 def _described_limits() -> dict[str, str]:
