@@ -34,7 +34,8 @@ _KINDS = {
     "bool": "boolean",
     "bool | None": "boolean",
     "list[int] | None": "array of integers",
-    "tuple[int, int] | None": "[line, column]",
+    "_Count | None": "integer",
+    "tuple[_Count, _Count] | None": "[line, column]",
     "dict[str, list[_Found]]": "object: for each path an array of diagnostics",
 }
 """How a type in the parameters of a method is told; one that is missing here stops the generator."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -46,6 +47,14 @@ def agent(address: Address, **options: Any) -> AbstractAsyncContextManager[testi
     """A scripted agent, connected for as long as an `async with` block runs."""
     return testing.Agent.connect(cast(testing.Running, address), **options)
 
+
+# A test run under nohup, or in the background of a script, has signals ignored, and whatever it starts would have too.
+for number, action in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    signal.signal(number, action)
 
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Serving]]
 """Serves folders (the workspace if none is named) with the embedded editor, in the throwaway environment."""

@@ -104,6 +104,7 @@ def test_every_setting_says_what_a_reference_needs(tmp_path: Path) -> None:
         ('[serve]\nports = "1-65536"\n', "serve.ports takes MIN-MAX"),
         ('[serve]\nlog = "loud"\n', "serve.log takes warning, info, debug, not 'loud'"),
         ("[limits\n", "is not valid TOML: "),
+        ("[limits]\nclients = " + "1" * 5000 + "\n", "is not valid TOML: "),
         ('[review]\nwhere = "there"\n', "review.where takes here, terminal, not 'there'"),
         ("[review]\nwhere = [1]\n", "review.where takes here, terminal, not [1]"),
         ("[share]\nselection = 1\n", "share.selection takes true or false, not 1"),
@@ -169,6 +170,7 @@ def test_a_client_must_have_time_to_answer_a_ping(tmp_path: Path) -> None:
         ('[serve]\nlog = "info"\n\n[limit]\n', 4),
         ("[serve]\n[limits]\ncalls = 1\nport_min = 5\n", 4),
         ("clients = 5\n", 1),
+        ("[serve]\n[[limits]]\nclients = 5\n", 2),
         ('[share]\nexclude = [\n  "a",\n  5,\n]\n', 2),
     ],
 )
@@ -201,7 +203,10 @@ def test_switches_lists_and_words_are_read_from_the_file_and_the_environment(tmp
     assert complaint(environment | {"PAIRSIDE_SHARE_SELECTION": "maybe"}).startswith(
         "PAIRSIDE_SHARE_SELECTION: share.selection takes true or false, not 'maybe'"
     )
-    assert "takes a list of texts" in complaint(environment | {"PAIRSIDE_SHARE_EXCLUDE": "'open"})
+    for text in ("'open", "*.a,*.b", '["*.a"', '["*.a", 5]', "[[]]"):
+        assert "takes a list of texts" in complaint(environment | {"PAIRSIDE_SHARE_EXCLUDE": text})
+    listed = config.load(environment | {"PAIRSIDE_SHARE_EXCLUDE": ' ["*.b", "c d"]'})
+    assert listed.share.exclude == ("*.b", "c d")
 
 
 def test_what_hooks_find_in_their_environment_is_no_setting(tmp_path: Path) -> None:

@@ -872,6 +872,7 @@ async def test_every_write_without_a_review_is_noticed_exactly(workspace: Path) 
         assert {(change.client_id, change.agent) for change in writer.running.bridge.changes} == {
             (client.id, "Claude Code")
         }
+        await writer.running.bridge.settle()
         noted = [event.facts["path"] for event in writer.running.bridge.journal.events if event.kind == "change"]
         assert len(noted) == 5
 

@@ -41,7 +41,10 @@ def sharing(*exclude: str) -> Sharing:
         (f"{FOLDER}/environment.py", None),
         (f"{FOLDER}/src/idle.py", None),
         (f"{FOLDER}/monkey.py", None),
-        ("/home/me/secret-other/app.py", None),
+        ("/home/me/secret-other/app.py", "*secret*"),
+        ("/srv/secrets/app.py", "*secret*"),
+        (f"{FOLDER}/sub/.env.d/prod", ".env*"),
+        (f"{FOLDER}/deep/keys/id_rsa.d/x", "id_*"),
     ],
 )
 def test_the_default_patterns_keep_what_usually_is_secret(path: str, pattern: str | None) -> None:
@@ -62,6 +65,12 @@ def test_the_default_patterns_keep_what_usually_is_secret(path: str, pattern: st
         ("[ab].txt", f"{FOLDER}/c.txt", False),
         ("?.txt", f"{FOLDER}/ü.txt", True),
         ("*.key", f"{FOLDER}/odd\nname.key", True),
+        ("private/", f"{FOLDER}/sub/private/a.py", True),
+        ("config/private", f"{FOLDER}/config/private/deep/a.py", True),
+        ("config/private", f"{FOLDER}/config/privateer/a.py", False),
+        ("/elsewhere/", "/elsewhere/a.py", False),
+        ("caf\u00e9*", f"{FOLDER}/cafe\u0301.txt", True),
+        ("cafe\u0301*", f"{FOLDER}/caf\u00e9.txt", True),
     ],
 )
 def test_patterns_with_and_without_a_slash(pattern: str, path: str, excluded: bool) -> None:
@@ -85,6 +94,22 @@ def test_of_a_link_both_its_name_and_its_target_count(tmp_path: Path) -> None:
     assert shared.pattern(str(tmp_path / "plain")) == ".env*"
     assert shared.pattern(str(tmp_path / "server.key")) == "*.key"
     assert shared.pattern(str(tmp_path / "settings")) is None
+
+
+def test_a_name_that_a_pattern_excludes_excludes_the_file_for_good(tmp_path: Path) -> None:
+    """Editors and tools know real paths only: what the file was called on the way there counts all the same."""
+    (tmp_path / "plain").mkdir()
+    real = tmp_path / "plain" / "prod.txt"
+    real.write_text("KEY=1\n")
+    (tmp_path / ".env").symlink_to("plain/prod.txt")
+    (tmp_path / "alias").symlink_to(".env")
+    (tmp_path / "secrets").symlink_to("plain")
+    for said, pattern in (("alias", ".env*"), (".env", ".env*"), ("secrets/prod.txt", "*secret*")):
+        shared = Sharing(Policy(), lambda: [str(tmp_path)])
+        assert shared.pattern(str(real)) is None
+        assert shared.pattern(str(tmp_path / said)) == pattern
+        shared.named(str(tmp_path / said), str(real))
+        assert shared.pattern(str(real)) == pattern
 
 
 def test_a_reason_says_what_to_do() -> None:
@@ -132,7 +157,7 @@ async def test_a_mention_of_an_excluded_file_needs_force(workspace: Path) -> Non
         with pytest.raises(Withheld, match=r"share\.exclude has \.env\*"):
             await bridge.mention(Mention(f"{workspace}/.env"))
         assert len(bridge.mentions) == 0
-        await bridge.mention(Mention(f"{workspace}/.env"), force=True)
+        await bridge.mention(Mention(f"{workspace}/.env", forced=True))
         assert len(bridge.mentions) == 1
 
 

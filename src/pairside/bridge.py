@@ -14,14 +14,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from pairside import hunks
 from pairside.cell import Cell
-from pairside.changes import Change, Changes, Image, compare
+from pairside.changes import Change, Changes, Image
 from pairside.clients import Client, Clients, Departure
 from pairside.editor import Diagnostic, Editor, Selection
 from pairside.journal import Journal
@@ -128,6 +127,14 @@ class Bridge:
             self.sharing.on = on
             self.selection.set(self._shared(self._selected))
             self.journal.note("sharing", on=on)
+            if on and len(self.mentions):
+                self.spawn(self._mention_again())
+
+    async def _mention_again(self) -> None:
+        """Deliver the mentions that waited for sharing to be switched on."""
+        for client in self._listeners()[:1]:
+            with suppress(Gone):
+                await self.client_ready(client)
 
     @property
     def latest_selection(self) -> Selection | None:
@@ -137,6 +144,8 @@ class Bridge:
     def _shared(self, selection: Selection | None) -> Selection | None:
         if selection is None or not self.sharing.shares(Kind.SELECTION, selection.path):
             return None
+        if not selection.text and not self.sharing.shares(Kind.OPEN_FILES, selection.path):
+            return None  # it would only tell which file is open
         return selection
 
     def diagnostics_changed(self, path: str, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -155,17 +164,17 @@ class Bridge:
 
     # What the person wants an agent to see.
 
-    async def mention(self, mention: Mention, *, force: bool = False) -> Client | None:
+    async def mention(self, mention: Mention) -> Client | None:
         """Put a file or lines of it into a prompt: that of the client that was last active, else of the next to come.
 
         Returns the client; None if nobody listens yet and the mention waits.
 
         Raises:
-            Withheld: The file is excluded from sharing, and that was not overruled with `force`.
+            Withheld: The file is excluded from sharing or nothing is shared now, and the mention is not forced.
         """
-        pattern = None if force else self.sharing.pattern(mention.path)
-        if pattern is not None:
-            raise Withheld(f"{mention.path} is not shared with agents: share.exclude has {pattern}")
+        why = self._why_not_mentioned(mention)
+        if why is not None:
+            raise Withheld(f"{mention.path} is not shared with agents: {why}")
         for client in self._listeners():
             assert client.mention is not None
             try:
@@ -176,6 +185,9 @@ class Bridge:
             return client
         self.mentions.wait(mention)
         return None
+
+    def _why_not_mentioned(self, mention: Mention) -> str | None:
+        return None if mention.forced else self.sharing.why_not(None, mention.path)
 
     def _listeners(self) -> list[Client]:
         """The clients that take mentions, the one that was last active first."""
@@ -189,6 +201,9 @@ class Bridge:
             return
         waiting = self.mentions.take()
         for index, mention in enumerate(waiting):
+            if self._why_not_mentioned(mention) is not None:  # sharing was switched off since
+                self.mentions.wait(mention)
+                continue
             try:
                 await client.mention(mention)
             except Gone:
@@ -212,14 +227,12 @@ class Bridge:
         return any(os.path.commonpath([folder, path]) == folder for folder in self.folders.value)
 
     def _change_noticed(self, change: Change) -> None:
-        first = sum(1 for one in self.changes if one.client_id == change.client_id) == 1
-        self.spawn(self._tell_change(change, first=first))
+        self.spawn(self._tell_change(change, first=self.changes.is_first(change)))
 
     async def _tell_change(self, change: Change, *, first: bool) -> None:
         """Write a change into the journal with how much it is; changes are told in their order."""
         async with self._telling_changes:
-            compared = await compare(change)
-            added, removed = hunks.count(compared.found) if compared else (None, None)
+            added, removed = await change.measure() or (None, None)
             self.journal.note(
                 "change",
                 change.client_id,

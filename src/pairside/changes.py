@@ -78,6 +78,17 @@ class Change:
     """None while the write may still be going on."""
     at: float = field(default_factory=time.time)
     """Seconds since the epoch."""
+    size: tuple[int, int] | None = None
+    """How many lines came and went; None where the texts do not tell, or before they were compared."""
+    is_compared: bool = False
+
+    async def measure(self) -> tuple[int, int] | None:
+        """The size, compared once: a comparison may be the work of another program."""
+        if not self.is_compared:
+            compared = await compare(self)
+            self.size = hunks.count(compared.found) if compared else None
+            self.is_compared = True
+        return self.size
 
 
 class Compared(NamedTuple):
@@ -119,6 +130,8 @@ class Changes:
         self._ids = itertools.count(1)
         self._changes: list[Change] = []
         self._reviewed: set[tuple[int, str]] = set()
+        self._writers: set[int] = set()
+        """The clients here now that wrote without a review."""
 
     def __iter__(self) -> Iterator[Change]:
         return (change for change in tuple(self._changes) if change.after is not None)
@@ -166,6 +179,13 @@ class Changes:
         del self._changes[:-CHANGES_KEPT]
         self._bound()
 
+    def is_first(self, change: Change) -> bool:
+        """Whether it is the first of its client, which was not asked about before."""
+        if change.client_id in self._writers:
+            return False
+        self._writers.add(change.client_id)
+        return True
+
     def pending(self, client_id: int) -> tuple[str, ...]:
         """The files that a client may have written since it was last asked; `end` wants them read."""
         return tuple(dict.fromkeys(change.path for change in self._open(client_id)))
@@ -183,6 +203,7 @@ class Changes:
     def departed(self, client_id: int) -> None:
         """A client is gone, and what it may have been writing was read."""
         self._forget_reviewed(client_id)
+        self._writers.discard(client_id)
 
     def _forget_reviewed(self, client_id: int) -> None:
         if self._reviewed:

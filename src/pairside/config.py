@@ -2,8 +2,8 @@
 
 The file is `$XDG_CONFIG_HOME/pairside/config.toml` (or `~/.config/pairside/config.toml`). A setting `key` of a
 section `[section]` is `PAIRSIDE_SECTION_KEY` in the environment. A key that does not exist, a value of the wrong type
-and a value out of range are errors, because a limit that is silently not applied is worse than none. Lists are
-split into words in the environment, as a shell splits them.
+and a value out of range are errors, because a limit that is silently not applied is worse than none. A list
+stands in the environment as in the file, or as words that are split as a shell splits them.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ _DESCRIPTIONS = {
     "serve.log": "What goes to standard error: warnings only, progress too (info), or everything (debug).",
     "review.where": "Where you answer proposals: here, or only in the agent's own terminal.",
     "share.exclude": "Files that no agent hears of: not what is selected in them, not that they are open, not what "
-    "linters found in them. Patterns with `*`, `?` and `[...]`, matched with the name and with the path from the "
-    "workspace folder, where `*` reaches across folders; a pattern with a slash also with the whole path.",
+    "linters found in them. Patterns with `*`, `?` and `[...]`, matched with the path from the workspace folder, "
+    "with each part of it and each beginning of it; `*` reaches across folders. One with a slash is matched with the "
+    "whole path too. Case does not matter, and links do not help.",
     "share.selection": "Whether agents are told what is selected.",
     "share.open_files": "Whether agents are told which files are open.",
     "share.diagnostics": "Whether agents are told what linters found.",
@@ -212,9 +213,7 @@ def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator
             if environment[name]:  # an empty variable says nothing
                 yield name, variables[name], _from_text(variables[name], environment[name])
         elif name.startswith(sections):
-            raise ConfigError(
-                f"{name} sets nothing{_similar(name, variables) or ': there is no such setting'}"
-            )
+            raise ConfigError(f"{name} sets nothing{_similar(name, variables) or ': there is no such setting'}")
     for name, text in flags.items():
         yield known[name].flag or name, known[name], text
 
@@ -232,7 +231,7 @@ def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Set
     try:
         text = data.decode()
         sections = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     names = tuple(dict.fromkeys(setting.section for setting in known.values()))
     for section, content in sections.items():
@@ -255,7 +254,7 @@ def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Set
             yield where, setting, value
 
 
-_HEADER = re.compile(r"\s*\[\s*[\"']?([^\]\"']+?)[\"']?\s*\]\s*(?:#.*)?")
+_HEADER = re.compile(r"\s*\[{1,2}\s*[\"']?([^\]\"']+?)[\"']?\s*\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?(?:\s*\.\s*[\"']?([\w-]+)[\"']?)?\s*=")
 
 
@@ -319,15 +318,21 @@ def _with(config: Config, setting: Setting, value: Any, where: str) -> Config:
 def _from_text(setting: Setting, text: str) -> Any:
     """The environment has only texts: what one of them says in the type of its setting, as far as it can be read so.
 
-    A list is split into words as a shell would split them.
+    A list is written as in the file, or as words that are split as a shell would split them.
     """
     if setting.type == "switch":
         return {"true": True, "false": False}.get(text.lower(), text)
     if setting.type == "list of texts":
         try:
-            return shlex.split(text)
+            if text.lstrip().startswith("["):
+                import tomllib
+
+                return tomllib.loads(f"list = {text}")["list"]
+            words = shlex.split(text)
         except ValueError:
             return text
+        # Who parts patterns by commas would keep nothing from anybody, and not know it.
+        return text if setting.name == "share.exclude" and "," in text else words
     if setting.section == "limits":
         if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             return int(text)

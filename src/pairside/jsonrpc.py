@@ -91,6 +91,8 @@ class Raw:
             return msgspec.convert(self._value, type)
         except msgspec.ValidationError as error:
             raise RpcError(INVALID_PARAMS, f"Invalid params: {error}") from None
+        except UnicodeEncodeError:  # msgspec's own complaint quotes what it cannot encode
+            raise RpcError(INVALID_PARAMS, "Invalid params: a text that is not Unicode") from None
         except RecursionError:
             raise RpcError(INVALID_PARAMS, "Invalid params: nested too deeply") from None
 

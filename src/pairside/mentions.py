@@ -20,6 +20,8 @@ class Mention:
     path: str
     first: int | None = None
     last: int | None = None
+    forced: bool = False
+    """The person wants it told also where the file is not shared."""
 
 
 def params(mention: Mention, cwd: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -31,7 +31,7 @@ from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
 from pairside.reviews import NotPending, Review, Undecidable
 from pairside.runtime import ancestors
 from pairside.sharing import Kind, Withheld
-from pairside.text import printable
+from pairside.text import is_absolute, printable
 
 log = logging.getLogger(__name__)
 
@@ -259,11 +259,16 @@ class _Accept(msgspec.Struct):
     text: str | None = None
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
 class _Select(msgspec.Struct):
     path: str
-    start: tuple[int, int] | None = None
-    end: tuple[int, int] | None = None
+    start: tuple[_Count, _Count] | None = None
+    end: tuple[_Count, _Count] | None = None
     keep: bool = False
+    said: str | None = None
+    """The name by which the person called the file, as an absolute path: a pattern may exclude that."""
 
 
 class _Share(msgspec.Struct):
@@ -275,20 +280,22 @@ class _Mention(msgspec.Struct):
     path: str
     force: bool = False
     """Also if the file is excluded from sharing."""
-    first: int | None = None
-    last: int | None = None
+    first: _Count | None = None
+    last: _Count | None = None
+    said: str | None = None
 
 
 class _Open(msgspec.Struct):
     path: str
-    line: int | None = None
+    line: _Count | None = None
+    said: str | None = None
 
 
 class _Found(msgspec.Struct):
     message: str
     severity: Severity
-    start: tuple[int, int]
-    end: tuple[int, int]
+    start: tuple[_Count, _Count]
+    end: tuple[_Count, _Count]
     source: str | None = None
     code: str | None = None
 
@@ -433,7 +440,7 @@ class Observer:
         range = None
         if asked.start is not None and asked.end is not None:
             range = Range(Position(*asked.start), Position(*asked.end))
-        selection = self._operated("select").select(asked.path, range, keep=asked.keep)
+        selection = self._operated("select").select(self._path(asked.path, asked.said), range, keep=asked.keep)
         start, end = selection.range.start, selection.range.end
         return {
             "path": selection.path,
@@ -459,7 +466,8 @@ class Observer:
     async def _mention(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Mention)
         self._guard.check()
-        client = await self._bridge.mention(Mention(asked.path, asked.first, asked.last), force=asked.force)
+        path = self._path(asked.path, asked.said)
+        client = await self._bridge.mention(Mention(path, asked.first, asked.last, asked.force))
         seconds = self._bridge.limits.mention_seconds
         if client is None:
             return {"delivered": False, "waits_seconds": seconds}
@@ -469,12 +477,16 @@ class Observer:
         asked = params.to(_Open)
         self._guard.check()
         spot = None if asked.line is None else Range(Position(asked.line, 0), Position(asked.line, 0))
-        await self._bridge.editor.open(Spot(asked.path, spot))
-        return {"path": asked.path}
+        path = self._path(asked.path, asked.said)
+        await self._bridge.editor.open(Spot(path, spot))
+        return {"path": path, "withheld": self._bridge.sharing.why_not(Kind.OPEN_FILES, path)}
 
     async def _import(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Import)
         self._guard.check()
+        by_path: dict[str, list[_Found]] = {}
+        for path, some in asked.files.items():
+            by_path.setdefault(self._path(os.path.realpath(self._path(path)), path), []).extend(some)
         found = {
             path: tuple(
                 Diagnostic(
@@ -486,7 +498,7 @@ class Observer:
                 )
                 for one in diagnostics
             )
-            for path, diagnostics in asked.files.items()
+            for path, diagnostics in by_path.items()
         }
         self._operated("diagnostics import").import_diagnostics(asked.source, found)
         return {"source": asked.source, "files": len(found), "diagnostics": sum(map(len, found.values()))}
@@ -495,8 +507,8 @@ class Observer:
         await self._bridge.settle()
         told = []
         for change in self._bridge.changes:
-            compared = await compare(change)
-            added, removed = hunks.count(compared.found) if compared else (None, None)
+            size = await change.measure()
+            added, removed = size or (None, None)
             told.append(
                 {
                     "id": change.id,
@@ -506,7 +518,7 @@ class Observer:
                     "at": change.at,
                     "kind": _kind(change),
                     "reviewed": False,
-                    "note": "" if compared else _why_not(change),
+                    "note": "" if size else _why_not(change),
                     "added": added,
                     "removed": removed,
                 }
@@ -515,9 +527,7 @@ class Observer:
 
     async def _patches(self, params: Raw) -> list[dict[str, Any]]:
         """What the changes amount to, oldest first: `git apply -R` goes backwards through patches by itself (2.30)."""
-        root = params.to(_Patches).root
-        if not os.path.isabs(root):
-            raise RpcError(jsonrpc.INVALID_PARAMS, "root must be an absolute path")
+        root = os.path.normpath(self._path(params.to(_Patches).root))
         await self._bridge.settle()
         told = []
         for change in self._bridge.changes.net():
@@ -569,13 +579,20 @@ class Observer:
 
         with self._bridge.journal.follow(take):
             await self._peer.notify("following", {})
-            while True:
-                events = [await waiting.get()]
-                while not waiting.empty():
-                    events.append(waiting.get_nowait())
+            try:
+                while True:
+                    event = await waiting.get()
+                    await self._tell([event, *_taken(waiting)])
+                    # What comes in a rush is told together: waking an observer for each event costs agents more.
+                    await asyncio.sleep(RUSH_SECONDS)
+            finally:
+                await self._tell(_taken(waiting))  # the last of all says why the server ends
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        """Tell events, without waiting."""
+        if events:
+            with contextlib.suppress(Gone):
                 await self._peer.tell("\n".join(jsonrpc.notification("event", _event(event)) for event in events))
-                # What comes in a rush is told together: waking an observer for each event costs agents more.
-                await asyncio.sleep(RUSH_SECONDS)
 
     async def _restart(self, params: Raw) -> dict[str, Any]:
         self._guard.check()
@@ -589,6 +606,15 @@ class Observer:
         self._guard.check()
         self._server.stop("the command line")
         return {"pid": os.getpid()}
+
+    def _path(self, path: str, said: str | None = None) -> str:
+        """A path that an observer named, and perhaps by another name than that of the file."""
+        for one in (path, said):
+            if one is not None and not is_absolute(one):
+                raise RpcError(jsonrpc.INVALID_PARAMS, "Invalid params: not an absolute path")
+        if said is not None:
+            self._bridge.sharing.named(os.path.normpath(said), path)
+        return path
 
     def _operated(self, what: str) -> Operated:
         if self._server.operated is None:
@@ -755,6 +781,11 @@ def _why_not(change: Change) -> str:
     """Why a change cannot be shown as text."""
     assert change.after is not None
     return change.before.note or change.after.note or "binary"
+
+
+def _taken(waiting: asyncio.Queue[Event]) -> list[Event]:
+    """All that waits in a queue, which is empty then."""
+    return [waiting.get_nowait() for _ in range(waiting.qsize())]
 
 
 def _event(event: Event) -> dict[str, Any]:

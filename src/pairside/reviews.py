@@ -130,6 +130,16 @@ class Review:
         return await asyncio.shield(self._verdict)
 
 
+@dataclass(eq=False, slots=True)
+class Opening:
+    """A proposal that is about to be a review."""
+
+    client: Client
+    name: str
+    withdrawn: bool = False
+    """The client took it back before it was one."""
+
+
 class Listener(Protocol):
     """Is told of reviews."""
 
@@ -149,6 +159,7 @@ class Reviews:
     def __init__(self) -> None:
         self._pending: dict[int, Review] = {}
         self._decided: deque[tuple[int, Verdict]] = deque(maxlen=DECIDED_KEPT)
+        self._opening: list[Opening] = []
         self._ids = itertools.count(1)
         self._listeners: Listeners[Listener] = Listeners()
 
@@ -166,6 +177,26 @@ class Reviews:
     def new_id(self) -> int:
         """An id that no review had before."""
         return next(self._ids)
+
+    @contextmanager
+    def opening(self, client: Client, name: str) -> Iterator[Opening]:
+        """A proposal of which the original is still being read, for as long as the block runs."""
+        opening = Opening(client, name)
+        self._opening.append(opening)
+        try:
+            yield opening
+        finally:
+            self._opening.remove(opening)
+
+    def withdraw(self, client: Client, name: str | None = None) -> int:
+        """The client takes back its proposals of that name, or all; returns how many of them were pending."""
+        for opening in self._opening:
+            if opening.client is client and name in (None, opening.name):
+                opening.withdrawn = True
+        reviews = [review for review in self.of(client) if name in (None, review.name)]
+        for review in reviews:
+            self.decide(review.id, Verdict(Outcome.WITHDRAWN, f"{client.agent or 'the agent'} itself"))
+        return len(reviews)
 
     @contextmanager
     def open(

@@ -6,14 +6,20 @@ what linters found in it. The agent can still read the file by itself, if its ow
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 EXCLUDE = (".env*", "*.pem", "*.key", "id_*", "*secret*", "*credential*")
+
+LINKS = 40
+"""So many symbolic links are followed, as by the kernel."""
+NAMES_KEPT = 10_000
 
 
 class Kind(StrEnum):
@@ -48,40 +54,76 @@ class Sharing:
         self.on = True
         self._folders = folders
         self._patterns = [(pattern, _compiled(pattern)) for pattern in policy.exclude]
+        self._by_name: dict[str, str] = {}
+        """The files that another name excludes, by their real paths, with the pattern."""
 
     def shares(self, kind: Kind, path: str) -> bool:
         """Whether agents may know that about a file, given by its absolute path."""
         return self.why_not(kind, path) is None
 
-    def why_not(self, kind: Kind, path: str) -> str | None:
-        """Why agents may not know that about a file; None if they may."""
+    def why_not(self, kind: Kind | None, path: str) -> str | None:
+        """Why agents may not know that about a file, None for anything at all; None if they may."""
         if not self.on:
             return "sharing is off: pairside share on"
-        if not getattr(self.policy, kind):
+        if kind is not None and not getattr(self.policy, kind):
             return f"share.{kind} is false"
         pattern = self.pattern(path)
         return None if pattern is None else f"share.exclude has {pattern}"
 
+    def named(self, said: str, path: str) -> None:
+        """Take note that a file, given by its real path, was called something else too, an absolute path.
+
+        If a pattern excludes that name, or one of the links that lead from it to the file, the file is excluded from
+        then on, however it is called later: what is shared knows only real paths.
+        """
+        if said != path and path not in self._by_name:
+            pattern = next(filter(None, map(self._excludes, _links(said))), None)
+            if pattern is not None:
+                self._by_name[path] = pattern
+                while len(self._by_name) > NAMES_KEPT:
+                    del self._by_name[next(iter(self._by_name))]
+
     def pattern(self, path: str) -> str | None:
         """The first pattern that excludes a file, whatever is switched on; None if none does.
 
-        A pattern without a slash is matched with the name and with the path from the workspace folder, so that `*`
-        reaches across folders; one with a slash also with the whole path, from `/` or `~`. Case does not matter. Of
-        a symbolic link both its own path and that of its target count.
+        A pattern is matched with the path from the workspace folder (outside of it from the home, else from the root),
+        with each part of it and each beginning of it; `*` reaches across folders. One with a slash is matched with
+        the whole path too, from `/` or `~`. Case does not matter, and neither does how Unicode composes a letter. Of
+        a symbolic link its own name, that of its target and those in between count.
         """
-        for one in dict.fromkeys((os.path.realpath(path), path)):
-            name, relative = os.path.basename(one), self._relative(one)
-            for pattern, matches in self._patterns:
-                if matches(name) or matches(relative) or ("/" in pattern and matches(one)):
-                    return pattern
+        return self._by_name.get(path) or next(filter(None, map(self._excludes, _links(path))), None)
+
+    def _excludes(self, path: str) -> str | None:
+        path = unicodedata.normalize("NFC", path)
+        relative = self._relative(path)
+        parts = relative.split("/")
+        beginnings = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        names = dict.fromkeys(parts + beginnings)
+        for pattern, matches in self._patterns:
+            if any(map(matches, names)) or ("/" in pattern and matches(path)):
+                return pattern
         return None
 
     def _relative(self, path: str) -> str:
-        """The path from the nearest workspace folder that holds it; outside of all just the name."""
-        inside = [folder.rstrip("/") + "/" for folder in self._folders()]
-        start = max((len(folder) for folder in inside if path.startswith(folder)), default=0)
-        return path[start:] if start else os.path.basename(path)
+        """The path from the nearest workspace folder that holds it; outside of all from the home, or from the root."""
+        bases = [unicodedata.normalize("NFC", folder.rstrip("/") + "/") for folder in self._folders()]
+        inside = [base for base in bases if path.startswith(base)] or [os.path.expanduser("~").rstrip("/") + "/", "/"]
+        return path[max(len(base) for base in inside if path.startswith(base)) :]
+
+
+def _links(path: str) -> Iterator[str]:
+    """A path, what it is a link to, and so on, and the real path at the end."""
+    one = path
+    for _ in range(LINKS):
+        yield one
+        try:
+            one = os.path.normpath(os.path.join(os.path.dirname(one), os.readlink(one)))
+        except (OSError, ValueError):
+            break
+    with contextlib.suppress(OSError, ValueError):
+        yield os.path.realpath(path)
 
 
 def _compiled(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(fnmatch.translate(os.path.expanduser(pattern)), re.IGNORECASE).match
+    pattern = unicodedata.normalize("NFC", os.path.expanduser(pattern).rstrip("/") or "/")
+    return re.compile(fnmatch.translate(pattern), re.IGNORECASE).match

@@ -35,7 +35,7 @@ class Unsuitable(Exception):
 
 
 def parse(document: Any, folder: str) -> tuple[Files, int]:
-    """The diagnostics by real path, and how many files were passed over because they are no files.
+    """The diagnostics by absolute path, and how many files were passed over because they are no files.
 
     `folder` is where relative names start.
 
@@ -49,7 +49,7 @@ def parse(document: Any, folder: str) -> tuple[Files, int]:
         if path is None:
             passed_over += 1
         else:
-            files.setdefault(os.path.realpath(path), []).extend(found)
+            files.setdefault(os.path.normpath(path), []).extend(found)
     return files, passed_over
 
 

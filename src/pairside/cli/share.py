@@ -47,7 +47,7 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
             click.echo("Nothing is selected.")
         return
     where = spots.parse(place)
-    params: dict[str, object] = {"path": where.path, "keep": keep}
+    params: dict[str, object] = {"path": where.path, "said": where.said, "keep": keep}
     span = spots.span(where)
     if span is not None:
         params["start"], params["end"] = span
@@ -78,7 +78,7 @@ def mention(server: Server, place: str, force: bool, as_json: bool) -> None:
     lines only: columns are left out.
     """
     where = spots.parse(place)
-    params: dict[str, object] = {"path": where.path, "force": force}
+    params: dict[str, object] = {"path": where.path, "said": where.said, "force": force}
     if where.first is not None and where.last is not None:
         if os.path.isdir(where.path):
             raise Failure(f"{printable(where.path)} is a folder and has no lines.", Exit.USAGE)
@@ -118,12 +118,14 @@ def open_(server: Server, place: str, as_json: bool) -> None:
     where = spots.parse(place)
     if os.path.isdir(where.path):
         raise Failure(f"{printable(where.path)} is a folder.", Exit.USAGE)
-    params: dict[str, object] = {"path": where.path}
+    params: dict[str, object] = {"path": where.path, "said": where.said}
     if where.first is not None:
         params["line"] = where.first - 1
     told = server.request("open", params)
     if as_json:
         print_json(told)
+    elif told["withheld"] is not None:
+        click.echo(f"Opened {shown(told['path'])}, but agents are not told: {printable(told['withheld'])}.")
     else:
         click.echo(f"Opened {shown(told['path'])}.")
 

@@ -16,18 +16,23 @@ _PLACE = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?(?:-([0-9]{1,9})(?::([0-9]{1
 class Place:
     """A file or folder as a person named it, with the lines and columns that were said."""
 
-    __slots__ = ("first", "first_column", "last", "last_column", "path")
+    __slots__ = ("first", "first_column", "last", "last_column", "path", "said")
 
     def __init__(
         self,
         path: str,
+        said: str,
         first: int | None = None,
         first_column: int | None = None,
         last: int | None = None,
         last_column: int | None = None,
     ) -> None:
-        """`path` is absolute and real; lines and columns count from 1, the last ones included."""
+        """`path` is absolute and real, `said` the absolute path by which the person called it.
+
+        Lines and columns count from 1, the last ones included.
+        """
         self.path = path
+        self.said = said
         self.first = first
         self.first_column = first_column
         self.last = last
@@ -41,7 +46,7 @@ def parse(said: str) -> Place:
         Failure: There is no such file, or the numbers make no sense.
     """
     if os.path.lexists(said):
-        return Place(_real(said))
+        return Place(_real(said), os.path.abspath(said))
     end = len(said)
     missing = said
     while (end := said.rfind(":", 0, end)) > 0:
@@ -51,7 +56,7 @@ def parse(said: str) -> Place:
         missing = said[:end]
         if os.path.lexists(missing):
             numbers = [int(number) if number is not None else None for number in match.groups()]
-            return _sensible(Place(_real(missing), *numbers), said)
+            return _sensible(Place(_real(missing), os.path.abspath(missing), *numbers), said)
     raise Failure(f"There is no file {printable(missing)}. A place is {GRAMMAR}.", Exit.USAGE)
 
 

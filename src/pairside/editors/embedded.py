@@ -12,6 +12,8 @@ from pairside.editor import Diagnostic, Document, EditorError, Position, Range, 
 from pairside.text import decode_file, from_utf16, read_file, utf16_length
 
 READ_BYTES = 32 * 1024 * 1024
+OPEN_KEPT = 1000
+"""So many files count as open: those that were opened last."""
 _START = Range(Position(0, 0), Position(0, 0))
 
 
@@ -115,6 +117,9 @@ class EmbeddedEditor:
         self._active = path
 
     def _remember(self, path: str, text: str) -> None:
+        self._open.pop(path, None)
+        while len(self._open) >= OPEN_KEPT:
+            del self._open[next(iter(self._open))]
         self._open[path] = Document(path, language_of(path), text.count("\n") + (not text.endswith("\n")))
 
 

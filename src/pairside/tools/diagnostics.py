@@ -53,7 +53,8 @@ async def get_diagnostics(
         path = path_of(uri)
         if path is None:
             raise ToolError(f"uri must be a file:// URI or an absolute path, not {uri[:200]!r}")
-        path = os.path.realpath(path)
+        said, path = path, os.path.realpath(path)
+        call.bridge.sharing.named(said, path)
         if not call.for_model:
             await _note_baseline(call.bridge, call.client, path, uri)
         found = {path: await _of_file(call.bridge, path, deadline + BASELINE_SECONDS)}
@@ -82,13 +83,13 @@ async def _note_baseline(bridge: Bridge, client: Client, path: str, uri: str) ->
 
 
 async def _of_file(bridge: Bridge, path: str, deadline: float) -> tuple[Diagnostic, ...]:
-    if not bridge.sharing.shares(Kind.DIAGNOSTICS, path):
-        return ()
     try:
         async with asyncio.timeout_at(deadline):
-            return (await bridge.editor.diagnostics(path)).get(path, ())
+            found = (await bridge.editor.diagnostics(path)).get(path, ())
     except (TimeoutError, EditorError):
-        return bridge.pushed_diagnostics(path)
+        found = bridge.pushed_diagnostics(path)
+    # Now, and not before the editor was asked: sharing may have been switched off meanwhile.
+    return found if bridge.sharing.shares(Kind.DIAGNOSTICS, path) else ()
 
 
 async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, tuple[Diagnostic, ...]]:

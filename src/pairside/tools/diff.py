@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pairside.bridge import Bridge
 from pairside.editor import EditorError
-from pairside.reviews import NotPending, Original, Outcome, Review, Verdict
+from pairside.reviews import Original, Outcome, Review, Verdict
 from pairside.text import is_absolute
 from pairside.tools import Call, Toolbox, ToolError
 
@@ -42,7 +42,11 @@ async def open_diff(
         bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))  # the person is asked there
         raise ToolError("proposals are answered in the agent's own terminal (review.where is terminal)")
     id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
-    original = await asyncio.to_thread(Original.read, old_file_path)
+    with bridge.reviews.opening(call.client, tab_name) as opening:
+        original = await asyncio.to_thread(Original.read, old_file_path)
+        if opening.withdrawn:  # answered in the agent's terminal before it could be shown
+            bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))
+            return [REJECTED, tab_name]
     with bridge.reviews.open(
         call.client,
         id=id,
@@ -78,23 +82,13 @@ async def _verdict(bridge: Bridge, review: Review) -> Verdict:
 @toolbox.tool("close_tab", camel=False)
 def close_tab(call: Call, *, tab_name: Annotated[str, Meta(description="The name given to openDiff")]) -> str:
     """Take away a proposal of the caller; one that is gone already is fine."""
-    for review in call.bridge.reviews.of(call.client):
-        if review.name == tab_name:
-            _withdraw(call.bridge, review)
+    call.bridge.reviews.withdraw(call.client, tab_name)
     return CLOSED
 
 
 @toolbox.tool("closeAllDiffTabs")
 def close_all_diff_tabs(call: Call) -> str:
     """Take away every proposal of the caller. Claude Code does so at each prompt."""
-    closed = [_withdraw(call.bridge, review) for review in call.bridge.reviews.of(call.client)]
+    closed = call.bridge.reviews.withdraw(call.client)
     call.bridge.prompted(call.client)
-    return f"CLOSED_{sum(closed)}_DIFF_TABS"
-
-
-def _withdraw(bridge: Bridge, review: Review) -> bool:
-    try:
-        bridge.reviews.decide(review.id, Verdict(Outcome.WITHDRAWN, f"{review.client.agent or 'the agent'} itself"))
-    except NotPending:
-        return False
-    return True
+    return f"CLOSED_{closed}_DIFF_TABS"

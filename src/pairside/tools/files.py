@@ -133,7 +133,10 @@ def _resolved(bridge: Bridge, path: str) -> str:
     if not is_absolute("/" + path):
         raise ToolError(f"this cannot be the name of a file: {path[:200]!r}")
     root = bridge.folders.value[0] if bridge.folders.value else "/"
-    return os.path.realpath(os.path.join(root, os.path.expanduser(path)))
+    said = os.path.normpath(os.path.join(root, os.path.expanduser(path)))
+    real = os.path.realpath(os.path.join(root, os.path.expanduser(path)))
+    bridge.sharing.named(said, real)
+    return real
 
 
 def _lines(path: str) -> list[str] | None:

@@ -39,7 +39,8 @@ async def get_current_selection(call: Call) -> dict[str, Any]:
         except EditorError as error:
             raise ToolError(str(error)) from None
         active = next((document for document in documents if document.active), None)
-        if active is None or not call.bridge.sharing.shares(Kind.SELECTION, active.path):
+        shares = call.bridge.sharing.shares
+        if active is None or not all(shares(kind, active.path) for kind in (Kind.SELECTION, Kind.OPEN_FILES)):
             return {"success": False, "message": "No active editor found"}
         selection = _nothing_in(active)
     return {"success": True, **told(selection)}
