@@ -149,9 +149,9 @@ async def test_a_program_that_runs_too_long_is_ended_with_all_that_it_started(
     monkeypatch.setattr(module, "END_SECONDS", 0.2)
     pids = tmp_path / "pids"
     program = shell('trap "" TERM; sleep 60 & echo $$ $! > "$1.new"; mv "$1.new" "$1"; wait', pids)
-    async with running(Hooks(on_review=program), seconds=1.0) as journal:
+    async with running(Hooks(on_review=program), seconds=3.0) as journal:
         review(journal)
-        assert await failure(journal) == "hooks.on_review: sh still ran after 1 s and was ended"
+        assert await failure(journal) == "hooks.on_review: sh still ran after 3 s and was ended"
         for pid in map(int, pids.read_text().split()):
             await until(lambda pid=pid: gone(pid), "the process is gone")  # type: ignore[misc]
 
@@ -205,3 +205,26 @@ async def test_programs_stand_in_a_process_group_of_their_own(tmp_path: Path) ->
         await until(out.exists, "the program ran")
     pid, group = out.read_text().split()
     assert pid == group != str(os.getpgrp())
+
+
+async def test_a_program_that_never_stops_complaining_costs_nothing_but_its_time(tmp_path: Path) -> None:
+    """Nothing is kept of it but the end, neither in memory nor on disk, and the event loop goes on."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+    async with running(Hooks(on_review=shell("while :; do echo complaint; done >&2")), seconds=1.0) as journal:
+        review(journal)
+        assert "still ran after 1 s" in await failure(journal)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+async def test_the_child_of_a_program_that_obeys_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if only the program itself listens to SIGTERM."""
+    monkeypatch.setattr(module, "END_SECONDS", 0.2)
+    pids = tmp_path / "pids"
+    program = shell(
+        'sh -c \'trap "" TERM; echo $$ > "$1.new"; mv "$1.new" "$1"; while :; do sleep 1; done\' x "$1"', pids
+    )
+    async with running(Hooks(on_review=program)) as journal:
+        review(journal)
+        await until(pids.exists, "the child runs")
+    pid = int(pids.read_text())
+    await until(lambda: gone(pid), "the child is gone")

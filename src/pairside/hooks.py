@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO
 
 from pairside.journal import Event, Journal
 from pairside.text import printable
@@ -21,6 +19,8 @@ from pairside.text import printable
 REVIEW, FILE, PORT = VARIABLES = ("PAIRSIDE_REVIEW", "PAIRSIDE_FILE", "PAIRSIDE_PORT")
 """What a hook finds in its environment: the number of the review, the path of the file, the port of the server."""
 COMPLAINT_BYTES = 4096
+CHUNK = 64 * 1024
+READS_AT_ONCE = 16
 END_SECONDS = 1.0
 """How long a hook has after SIGTERM before SIGKILL."""
 
@@ -51,6 +51,8 @@ class Runner:
         self._changes: asyncio.Task[None] | None = None
         self._changed: str | None = None
         """The file that changed last, for the run of `on_changes` that is due."""
+        self._complaints: set[Complaints] = set()
+        """Those that are still being read."""
         self._following = contextlib.ExitStack()
 
     def start(self) -> None:
@@ -71,6 +73,8 @@ class Runner:
             task.cancel()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
+        for complaints in tuple(self._complaints):
+            complaints.close()
 
     def _happened(self, event: Event) -> None:
         if event.kind == "review" and self._hooks.on_review:
@@ -95,52 +99,106 @@ class Runner:
 
     async def _run(self, name: str, arguments: tuple[str, ...], facts: Mapping[str, str]) -> None:
         """Run one to its end; what goes wrong is told and hurts nobody else."""
-        with tempfile.TemporaryFile() as complaints:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *arguments,
-                    env={**self._environment, **facts},
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=complaints,
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                self._failed(name, f"{arguments[0]} cannot be started: {reason}")
-                return
-            try:
-                async with asyncio.timeout(self._seconds):
-                    status = await process.wait()
-            except TimeoutError:
-                self._failed(name, f"{arguments[0]} still ran after {self._seconds:g} s and was ended")
-            else:
-                if status:
-                    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-                    said = _last_line(complaints)
-                    self._failed(name, f"{arguments[0]} {how}" + (f": {said}" if said else ""))
-            finally:
-                # What a program that ended by itself has left running is meant to run on.
-                if process.returncode is None:
-                    await _end(process)
+        try:
+            complaints = Complaints()
+        except OSError as error:
+            self._failed(name, f"{arguments[0]} cannot be started: {error.strerror}")
+            return
+        self._complaints.add(complaints)
+        complaints.over = lambda: self._complaints.discard(complaints)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                env={**self._environment, **facts},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=complaints.end,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._failed(name, f"{arguments[0]} cannot be started: {reason}")
+            complaints.close()
+            return
+        finally:
+            complaints.started()
+        try:
+            async with asyncio.timeout(self._seconds):
+                status = await process.wait()
+        except TimeoutError:
+            self._failed(name, f"{arguments[0]} still ran after {self._seconds:g} s and was ended")
+        else:
+            if status:
+                how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+                said = complaints.last_line()
+                self._failed(name, f"{arguments[0]} {how}" + (f": {said}" if said else ""))
+        finally:
+            # What a program that ended by itself has left running is meant to run on.
+            if process.returncode is None:
+                await _end(process)
 
     def _failed(self, name: str, why: str) -> None:
         self._journal.note("hook-failed", hook=f"hooks.{name}", why=printable(why))
 
 
-def _last_line(complaints: IO[bytes]) -> str:
-    """The last line that a program said on standard error."""
-    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - COMPLAINT_BYTES))
-    lines = complaints.read(COMPLAINT_BYTES).decode("utf-8", "replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+class Complaints:
+    """The end of what a program says on standard error; all before it is thrown away.
+
+    It is read until nobody can write any more, so that what the program leaves running is never held up by it.
+    """
+
+    def __init__(self) -> None:
+        """Raises OSError: there are no more descriptors."""
+        self._reading, self.end = os.pipe()
+        """`end` is for the program; call `started` when it has it."""
+        os.set_blocking(self._reading, False)
+        self._kept = b""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._reading, self._read)
+        self.over: Callable[[], None] = lambda: None
+        """Called when nothing more can come."""
+
+    def started(self) -> None:
+        """The program has its end, or never will."""
+        os.close(self.end)
+
+    def last_line(self) -> str:
+        """The last line that is not empty."""
+        self._read()
+        lines = self._kept.decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._reading >= 0:
+            self._loop.remove_reader(self._reading)
+            os.close(self._reading)
+            self._reading = -1
+            self.over()
+
+    def _read(self) -> None:
+        for _ in range(READS_AT_ONCE):
+            if self._reading < 0:
+                return
+            try:
+                chunk = os.read(self._reading, CHUNK)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self.close()
+                return
+            self._kept = (self._kept + chunk)[-COMPLAINT_BYTES:]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a program and all that it started, however often the wait for that is cancelled."""
+    loop = asyncio.get_running_loop()
     ended = asyncio.ensure_future(process.wait())
     for number, seconds in ((signal.SIGTERM, END_SECONDS), (signal.SIGKILL, 10 * END_SECONDS)):
+        # The second one also where the program has obeyed the first: what it started may not have.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(asyncio.CancelledError):
-            if (await asyncio.wait({ended}, timeout=seconds))[0]:
-                return
+        deadline = loop.time() + seconds
+        while not ended.done() and (left := deadline - loop.time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({ended}, timeout=left)

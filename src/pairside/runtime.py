@@ -139,14 +139,18 @@ def records(folder: str) -> Iterator[Record]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this id runs, whoever owns it."""
+    """Whether a process of this id runs, whoever owns it. One that has ended and was not waited for does not."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError, ValueError):
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
+    except OSError:  # a system without /proc
+        return True
 
 
 def ancestors(pid: int) -> list[int]:

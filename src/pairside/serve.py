@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from pairside import observers, runtime
@@ -27,7 +26,6 @@ START_LOCK_SECONDS = 10.0
 START_LOCK_POLL = 0.02
 LOCK_CHECK_SECONDS = 10.0
 RIVALS_SECONDS = 1.0
-VERSION_SECONDS = 15.0
 
 
 class StartError(Exception):
@@ -45,9 +43,15 @@ class Serving:
     """Whether port and token were taken over from a server that died: its clients reconnect by themselves."""
     stopped: asyncio.Event
     """Set it to stop."""
+    record: str
+    """The file by which a server that follows knows port and token."""
     restarting: asyncio.Event
     """Set where the server stops to be started anew by the same process: what it leaves is taken over then."""
     environment: Mapping[str, str]
+
+    def leave_nothing(self) -> None:
+        """Remove what was left for a server that follows: none will."""
+        _forget(self.record)
 
     def notices(self) -> list[str]:
         """What the person should know about how agents find this server."""
@@ -95,15 +99,16 @@ async def serving(
     share: Policy | None = None,
     reviews_here: bool = True,
     hooks: Hooks | None = None,
-    restartable: bool = False,
+    next_version: Callable[[], Awaitable[str]] | None = None,
     again: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Serving]:
     """Serve the embedded editor for as long as the block runs.
 
     `before` is called when no other server can be starting and nothing of ours is open yet; what it raises ends
-    the start. Only where it is `restartable` may observers have it started anew: see `Serving.restarting`.
-    With `again` that has happened.
+    the start. Where there is `next_version` observers may have it started anew (see
+    `Serving.restarting`): it returns the version that would start, or raises `RestartError`. With `again` that has
+    happened.
 
     Raises:
         StartError: It cannot start.
@@ -119,7 +124,8 @@ async def serving(
             stopped, restarting = asyncio.Event(), asyncio.Event()
 
             async def restart() -> str:
-                version = await _next_version()
+                assert next_version is not None
+                version = await next_version()
                 bridge.journal.note("restarting", version=version)
                 restarting.set()
                 stopped.set()
@@ -130,16 +136,34 @@ async def serving(
                 agents, token, adopted = await _listen(
                     bridge, toolbox(), state, environment, locked=locked, again=again
                 )
+                runner = Runner(
+                    hooks or Hooks(),
+                    bridge.journal,
+                    environment=environment,
+                    port=agents.port,
+                    seconds=limits.hook_seconds,
+                    at_once=limits.hooks,
+                )
+                cleanup.push_async_callback(runner.close)  # the last of all: agents do not wait for programs
                 cleanup.push_async_callback(agents.close)
                 lock = discovery.LockFile(environment, port=agents.port, token=token, ide=editor.name)
-                serving = Serving(bridge, agents.port, lock.path, adopted, stopped, restarting, environment)
+                serving = Serving(
+                    bridge,
+                    agents.port,
+                    lock.path,
+                    adopted,
+                    stopped,
+                    runtime.record_path(state, agents.port),
+                    restarting,
+                    environment,
+                )
                 watchers = observers.Server(
                     bridge,
                     path=runtime.socket_path(state, agents.port),
                     port=agents.port,
                     lock_file=lock.path,
                     stop=lambda by: stopped.set(),
-                    **({"restart": restart} if restartable else {}),
+                    **({"restart": restart} if next_version is not None else {}),
                     operated=editor,
                     notices=serving.notices,
                 )
@@ -158,16 +182,7 @@ async def serving(
                 _watch_rivals(serving),
             ):
                 cleanup.callback(asyncio.create_task(work).cancel)
-            runner = Runner(
-                hooks or Hooks(),
-                bridge.journal,
-                environment=environment,
-                port=agents.port,
-                seconds=limits.hook_seconds,
-                at_once=limits.hooks,
-            )
             runner.start()
-            cleanup.push_async_callback(runner.close)
             yield serving
 
 
@@ -280,34 +295,6 @@ def _changed_at(environment: Mapping[str, str]) -> list[int]:
         except OSError:
             times.append(0)
     return times
-
-
-async def _next_version() -> str:
-    """The version of pairside that would start now, which shows that it can.
-
-    Raises:
-        RestartError: It cannot.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "pairside", "--version",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(VERSION_SECONDS):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    except (OSError, TimeoutError) as error:
-        raise observers.RestartError(f"pairside is not to be started again: {error or 'it does not answer'}") from None
-    name, _, version = output.decode("utf-8", "replace").strip().rpartition(" ")
-    if process.returncode or not name:
-        raise observers.RestartError(
-            f"the pairside that is installed now does not start ({sys.executable} -m pairside), so the old one goes on"
-        )
-    return version
 
 
 async def _follow_folders(bridge: Bridge, state: str, port: int, token: str, lock: discovery.LockFile) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,22 @@ def test_it_can_be_done_again_and_again_and_by_programs(served: Served) -> None:
     for _ in range(3):
         told = json.loads(served.do("restart", "--json"))
         assert (told["pid"], told["version"]) == (served.pid, told["version_before"])
+
+
+def test_several_at_once_are_all_told_that_it_serves_again(home: Home, served: Served) -> None:
+    """Whoever asks while it is on its way finds it there."""
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pairside", "restart"], cwd=home.project, env=home.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    said = [command.communicate(timeout=60)[0] for command in commands]
+    assert [(command.returncode, "serves on port" in one) for command, one in zip(commands, said, strict=True)] == [
+        (0, True)
+    ] * 3, said
+    assert served.status()["pid"] == served.pid
 
 
 def test_what_was_switched_off_stays_off(served: Served) -> None:
@@ -101,8 +119,51 @@ def test_an_installation_that_does_not_start_leaves_the_old_one_running(home: Ho
         (package / "__init__.py").write_text("raise ImportError\n")
         done = served.run("restart")
         assert done.returncode == 1
-        assert "does not start" in done.stderr
+        assert done.stderr == "Pairside would not start again, so the one that runs goes on: ImportError.\n"
         assert served.status()["pid"] == served.pid
+
+
+@pytest.mark.parametrize("mistake", ["setting", "folder"])
+def test_a_mistake_made_meanwhile_leaves_the_old_one_running(home: Home, mistake: str) -> None:
+    """What would keep it from starting is named before anything is stopped; mended, it is started anew."""
+    folder, config = home.root / "folder", home.home / ".config" / "pairside" / "config.toml"
+    folder.mkdir()
+    config.parent.mkdir(parents=True)
+    with Served(home, folder) as served:
+        served.start()
+        port = home.lock_files[0].stem
+        if mistake == "setting":
+            config.write_text('[review]\nwhere = "heer"\n')
+        else:
+            folder.rename(home.root / "moved")
+        done = served.run("restart", "--port", port)
+        assert done.returncode == 1
+        assert "so the one that runs goes on: " in done.stderr
+        assert (f"{config}:2: review.where takes" if mistake == "setting" else f"{folder}") in done.stderr
+        assert json.loads(served.do("status", "--json", "--port", port))["pid"] == served.pid
+        config.unlink(missing_ok=True)
+        if not folder.exists():
+            (home.root / "moved").rename(folder)
+        served.do("restart", "--port", port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_in_between_ends_it(home: Home, number: signal.Signals) -> None:
+    """Whoever stops a server that is being started anew has stopped it; nothing is left, and the status is 0."""
+    for _ in range(3):
+        with Served(home) as served:
+            served.start()
+            (lock,) = home.lock_files
+            command = subprocess.Popen(
+                [sys.executable, "-m", "pairside", "restart"], cwd=home.project, env=home.environment(),
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            until(lambda lock=lock: not lock.exists(), timeout=10, what="the lock file is gone")  # type: ignore[misc]
+            os.kill(served.pid, number)
+            assert served.wait_end() == 0
+            assert home.lock_files == []
+            assert command.wait(30) == 1
+            assert pairside(home, "status").returncode == 4
 
 
 def test_a_server_started_anew_still_ends_well_by_every_signal(home: Home) -> None:

@@ -414,6 +414,23 @@ def test_print_mode_is_known_by_its_option(arguments: list[str], prints: bool) -
 # The agent in the terminal.
 
 
+def test_a_server_of_a_run_that_was_killed_can_be_started_again(home: Home, shell: Terminal) -> None:
+    """It is waited for at once: what is dead must not pass for alive, or the next one finds a rival and a new port."""
+    shell.press("pairside run sh -c 'echo READY; exec sleep 60'\n")
+    shell.wait("READY\n")
+    (lock,) = home.lock_files
+    pid = json.loads(lock.read_bytes())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), timeout=10, what="the dead server is waited for")
+    with Served(home) as again:
+        again.start()
+        assert "Port and token are those of the server before" in again.output
+        assert "another IDE" not in again.output
+        assert [one.name for one in home.lock_files] == [lock.name]
+        shell.press("\x03")
+        shell.wait("SH> ")
+
+
 def test_ctrl_c_is_for_the_agent_alone(home: Home, shell: Terminal) -> None:
     """The server does not get it, and `run` does what the agent makes of it."""
     run, agent = start(home, shell)

@@ -256,7 +256,8 @@ def find(*, port: int | None = None, workspace: str | None = None) -> Server:
         if port is not None:
             raise Failure(f"No pairside serves on port {port}.{_elsewhere(servers)}", Exit.NO_SERVER)
         raise Failure(
-            f"No pairside serves {printable(folder)}. Start one there: pairside serve{_elsewhere(servers)}",
+            f"No pairside serves {printable(folder)}. Start one there: pairside serve, or with an agent: "
+            f"pairside run claude{_elsewhere(servers)}",
             Exit.NO_SERVER,
         )
     if len(best) > 1:
@@ -272,7 +273,10 @@ class Several(Failure):
             f"  --port {server.port}  {printable(server.facts['editor'])} (pid {server.facts['pid']})"
             for server in servers
         )
-        super().__init__(f"Several servers serve {printable(folder)}. Choose one:\n{listed}", Exit.USAGE)
+        super().__init__(
+            f"Several servers serve {printable(folder)}. Choose one:\n{listed}",
+            Exit.USAGE,
+        )
         self.servers = servers
 
 

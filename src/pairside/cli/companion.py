@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import IO
 
@@ -45,6 +47,11 @@ def companion(folders: list[str], *, errors: IO[bytes] | None = None) -> Iterato
             if ready:
                 raise Failure("", process.wait(STOP_SECONDS) or Exit.FAILED)
             raise Failure(f"pairside did not start within {START_SECONDS:g} s.")
+        # Killed and not waited for, it would be taken for alive, and nobody could take over from it.
+        # No signal is for that thread: the terminal's may be blocked in the main one, and must stay so.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        threading.Thread(target=process.wait, name="companion", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield int(line)
     finally:
         process.stdin.close()

@@ -117,8 +117,10 @@ def _connect_answer(checks: Sequence[Check]) -> str:
 
 def _asked_answer(checks: Sequence[Check]) -> str:
     bad = {one.check for one in checks if one.state != OK}
-    if bad & {"permission mode", "diff tool", "review.where"}:
+    if bad & {"diff tool", "review.where"}:
         return "No."
+    if "permission mode" in bad:
+        return "No, unless the agent was started with --review or put into manual mode."
     return "Yes, but see the warnings." if bad else "Yes."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from pairside.cli.client import RECONNECT_SECONDS, Closed, NotAnswering, Server
@@ -18,27 +20,31 @@ def restart(server: Server, as_json: bool) -> None:
     """Start the server of this folder anew, after an upgrade.
 
     The port and the token stay the same, so agents come back by themselves. What is pending can be decided in their
-    terminals, and what was written without a review is forgotten: pairside changes --patch keeps it in a file. If the
-    pairside that is installed now does not start, the old one goes on.
+    terminals, and what was written without a review is forgotten: pairside changes --patch keeps it in a file. What was
+    selected and opened is forgotten too. If it would not start again, the one that runs goes on.
     """
     port, before = server.port, server.facts["version"]
-    told = server.request("restart")
+    told: dict[str, Any] | None = None
     try:
+        told = server.request("restart")
         while True:
             server.line(RECONNECT_SECONDS)
     except NotAnswering:
-        raise Failure(f"pairside on port {port} (pid {told['pid']}) does not stop.") from None
+        raise Failure(f"pairside on port {port} (pid {server.facts['pid']}) does not stop.") from None
     except Closed:
-        pass
+        pass  # without an answer somebody else was quicker
     try:
         server.reconnect(RECONNECT_SECONDS)
     except Closed:
-        raise Failure(f"pairside on port {port} was to start anew and is not there.") from None
+        raise Failure(
+            f"pairside on port {port} was to start anew and is not there. What it had to say stands in its terminal. "
+            "Start it again: pairside serve"
+        ) from None
     after = server.facts["version"]
     if as_json:
         print_json({"port": port, "pid": server.facts["pid"], "version": after, "version_before": before})
         return
     versions = printable(after) if after == before else f"{printable(after)} (it was {printable(before)})"
     click.echo(f"pairside {versions} serves on port {port} again; agents come back by themselves.")
-    if told["unreviewed_changes"]:
+    if told is not None and told["unreviewed_changes"]:
         click.echo(f"{count(told['unreviewed_changes'], 'change')} without a review: forgotten.")

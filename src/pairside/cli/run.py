@@ -95,7 +95,9 @@ def run(
                 "The agent connects all the same; what it proposes here is marked as outside the workspace."
             )
         facts = _status(server)
-        if review and facts["review_where"] == "terminal":
+        if prints:
+            pass
+        elif review and facts["review_where"] == "terminal":
             _say("Its proposals are answered in its own terminal: review.where is terminal.")
         elif review and server.facts["editor"] == "pairside":
             _say("Its proposals wait for you in another terminal: pairside review")

@@ -30,6 +30,9 @@ from pairside.text import printable
 if TYPE_CHECKING:
     from pairside.serve import Serving
 
+CHECKED = "PAIRSIDE_CHECKED"
+"""The variable by which a process knows that it is only to tell whether it would start; the id of its parent."""
+CHECK_SECONDS = 15.0
 DIFF_LINES = 200
 """Of a longer diff only the start is told; `pairside show` has the rest."""
 LINES_WAITING = 10_000
@@ -77,6 +80,9 @@ def serve(
     with status 0. The exit status is 7 if another pairside serves the folder already.
     """
     signals = _Signals()
+    if os.environ.pop(CHECKED, None) == str(os.getppid()):
+        _check(list(workspace), ports_and_log(port_range, verbose))
+        return
     before = _Before.read()
     again: _Before | None = None
     import asyncio
@@ -101,13 +107,70 @@ def serve(
         output.close(PRINT_SECONDS)
         if again is None:
             signals.ignore()
-    if again is not None:
+    if again is not None and not signals.hold():
         # The same process: whoever supervises it, and the terminal that it stands in, notice nothing.
         again.leave()
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
             raise Failure(f"pairside cannot start anew: {error.strerror}: {sys.executable}") from None
+    if again is not None:
+        signals.ignore()
+        again.forget()
+
+
+def _check(folders: list[str], flags: dict[str, str]) -> None:
+    """Do what can fail before a server is there, and print the version: this one would start.
+
+    Raises:
+        Failure: It would not.
+    """
+    from pairside.serve import StartError, real_folders
+
+    try:
+        config.load(os.environ, flags)
+        real_folders(folders or [os.getcwd()])
+    except (config.ConfigError, StartError, OSError) as error:
+        raise Failure(printable(str(error)), Exit.USAGE) from None
+    click.echo(package.__version__)
+
+
+async def _next_version() -> str:
+    """The version that would start in our place, with our own arguments.
+
+    Raises:
+        RestartError: None would.
+    """
+    import asyncio
+
+    from pairside.observers import RestartError
+
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *sys.orig_argv[1:],
+            env={**os.environ, CHECKED: str(os.getpid())},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    except (OSError, TimeoutError) as error:
+        raise RestartError(
+            f"pairside would not start again, so the one that runs goes on: {error or 'no answer'}"
+        ) from None
+    version = output.decode("utf-8", "replace").strip()
+    if process.returncode or not version:
+        why = next(reversed(errors.decode("utf-8", "replace").strip().splitlines()), "it says nothing")
+        raise RestartError(f"pairside would not start again, so the one that runs goes on: {printable(why)}")
+    return version
 
 
 class _Before(NamedTuple):
@@ -115,6 +178,8 @@ class _Before(NamedTuple):
 
     shares: bool
     """Whether sharing was on: what the person switched off must not come on by itself."""
+    forget: Callable[[], None] = lambda: None
+    """Removes what was left for the next life."""
 
     @classmethod
     def read(cls) -> _Before | None:
@@ -140,17 +205,27 @@ class _Signals:
         self._numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._numbers.append(signal.SIGHUP)
+        self._came = False
         for number in self._numbers:
             signal.signal(number, lambda number, frame: self._asked())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)  # kept back while this program was started anew
 
     @contextlib.contextmanager
     def call(self, asked: Callable[[], None]) -> Iterator[None]:
-        """Call something instead of ending the process, while the block runs; after it do nothing."""
+        """Call something instead of ending the process, while the block runs; after it only take note."""
         self._asked = asked
         try:
             yield
         finally:
-            self._asked = lambda: None
+            self._asked = self._take
+
+    def _take(self) -> None:
+        self._came = True
+
+    def hold(self) -> bool:
+        """Keep the signals back until this process is another program; returns whether one has come before."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+        return self._came or bool(signal.sigpending() & set(self._numbers))
 
     def ignore(self) -> None:
         """The process ends by itself now. (Python takes its own handlers away a moment before its end.)"""
@@ -208,7 +283,7 @@ async def _serve(
                 share=settings.share,
                 reviews_here=settings.review_where == "here",
                 hooks=settings.hooks,
-                restartable=True,
+                next_version=_next_version,
                 again=before is not None,
                 before=check,
             ) as served:
@@ -234,7 +309,7 @@ async def _serve(
     except (StartError, OSError) as error:
         raise Failure(f"pairside cannot start: {printable(str(error))}") from None
     if started and served.restarting.is_set() and not stopping.is_set():
-        return _Before(shares=served.bridge.sharing.on)
+        return _Before(served.bridge.sharing.on, served.leave_nothing)
     if teller is not None:
         teller.stopped()
     return None
