@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -34,3 +35,22 @@ async def test_when_the_folders_change_the_lock_is_rewritten_with_the_same_token
     assert not os.path.exists(server.lock_file)
     assert not os.path.exists(runtime.record_path(state, server.port))
     assert not os.path.exists(runtime.socket_path(state, server.port))
+
+
+async def test_observers_are_told_all_events_up_to_the_end(serving: Serve) -> None:
+    """What comes in a rush is told together, in order; the last event says why the server ends, and is not lost."""
+    async with serving() as server:
+        path = runtime.socket_path(runtime.directory(server.environment), server.port)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b'{"jsonrpc":"2.0","id":1,"method":"follow","params":{}}\n')
+        assert json.loads(await reader.readline())["method"] == "following"
+        server.bridge.journal.note("first")
+        assert json.loads(await reader.readline())["params"]["kind"] == "first"
+        for number in range(500):
+            server.bridge.journal.note("rush", count=number)
+        await asyncio.sleep(0)  # they wait for their turn now
+        server.bridge.journal.note("last")
+    told = [json.loads(line)["params"] for line in (await reader.read()).splitlines()]
+    writer.close()
+    assert [one["count"] for one in told[:-1]] == list(range(500))
+    assert [one["kind"] for one in told] == ["rush"] * 500 + ["last"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,60 @@ async def test_what_stands_is_taken_back_when_sharing_is_switched_off(
         assert await agent.wait_told("selection_changed", 2) == NOTHING_SELECTED
         server.bridge.share(True)
         assert (await agent.wait_told("selection_changed", 3))["text"] == "text"
+
+
+async def test_switched_off_nothing_is_mentioned_until_it_is_switched_on_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is mentioned then nor what waited for an agent before; what is forced is told all the same."""
+    monkeypatch.setattr(mcp, "SETTLE_SECONDS", 0.0)
+    async with testing.server(folders=[str(workspace)]) as server:
+        await server.bridge.mention(Mention(f"{workspace}/waited.py"))
+        server.bridge.share(False)
+        async with testing.Agent.connect(server, introduce=1) as agent:
+            (client,) = server.bridge.clients
+            await until(lambda: client.ready, "the client listens")
+            with pytest.raises(Withheld, match="sharing is off"):
+                await server.bridge.mention(Mention(f"{workspace}/now.py"))
+            await server.bridge.mention(Mention(f"{workspace}/forced.py", forced=True))
+            assert (await agent.wait_told("at_mentioned"))["filePath"] == f"{workspace}/forced.py"
+            server.bridge.share(True)
+            assert (await agent.wait_told("at_mentioned", 2))["filePath"] == f"{workspace}/waited.py"
+    assert "now.py" not in str(agent.told)
+
+
+@pytest.mark.parametrize("one", [True, False], ids=["of one file", "of all"])
+async def test_what_the_editor_answers_after_the_switch_is_not_told(workspace: Path, one: bool) -> None:
+    """It counts when the answer is given, not when the question came."""
+    path = str(workspace / "a.py")
+    async with (
+        testing.server(folders=[str(workspace)]) as server,
+        testing.Agent.connect(server) as agent,
+    ):
+        server.editor.found = {path: (Diagnostic(SECRET, Severity.ERROR, Range(Position(0, 0), Position(0, 1))),)}
+        with server.editor.stalled():
+            asked = asyncio.create_task(agent.call("getDiagnostics", **({"uri": f"file://{path}"} if one else {})))
+            (client,) = server.bridge.clients
+            await until(lambda: client.peer.calls_in_flight == 1, "the editor is asked")
+            server.bridge.share(False)
+        assert SECRET not in str(await asked)
+
+
+async def test_with_open_files_kept_back_an_empty_selection_tells_none(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would say nothing but which file is open; a text that is selected is shared with its file."""
+    monkeypatch.setattr(mcp, "SETTLE_SECONDS", 0.0)
+    async with (
+        testing.server(folders=[str(workspace)], share=Policy(open_files=False)) as server,
+        testing.Agent.connect(server, introduce=1) as agent,
+    ):
+        path = f"{workspace}/a.py"
+        server.editor.texts[path], server.editor.active = "", path
+        server.bridge.select(selected(path, ""))
+        assert "a.py" not in str(await agent.call("getCurrentSelection"))
+        server.bridge.select(selected(path, "text"))
+        assert (await agent.wait_told("selection_changed"))["filePath"] == path
 
 
 # Where proposals are answered.

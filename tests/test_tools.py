@@ -681,3 +681,15 @@ async def test_baselines_of_a_client_are_bounded(monkeypatch: pytest.MonkeyPatch
     for number in (*range(10), 7):
         await diagnostics_toolbox["getDiagnostics"](Call(caller, bridge), Raw(None, {"uri": f"/none/{number}"}))
     assert list(caller.baselines) == [f"/none/{number}" for number in (5, 6, 8, 9, 7)]
+
+
+@pytest.mark.parametrize("tool", ["close_tab", "closeAllDiffTabs"])
+async def test_a_proposal_that_is_taken_back_before_it_was_shown_never_is(workspace: Path, tool: str) -> None:
+    """The person may answer in the agent's terminal while the original is still being read."""
+    async with testing.server(folders=[str(workspace)]) as server, testing.Agent.connect(server) as agent:
+        for number in range(20):
+            proposal = asyncio.create_task(agent.propose(str(workspace / "a.py"), "x", name=f"tab {number}"))
+            await asyncio.sleep(0)  # it is sent first
+            await agent.call(tool, **({"tab_name": f"tab {number}"} if tool == "close_tab" else {}))
+            assert await asyncio.wait_for(proposal, 5) == ["DIFF_REJECTED", f"tab {number}"]
+            assert (len(server.bridge.reviews), server.editor.reviews) == (0, {})

@@ -225,6 +225,7 @@ class Peer:
                     call = self._group.create_task(self._call(request.id, value, batch))
                     self._calls[request.id] = call
                     call.add_done_callback(lambda call: self._count_out(call, value, batch))
+                    await asyncio.sleep(0)  # it begins before the next message is read, which may be about it
                     return
                 answer = jsonrpc.result(request.id, value)  # what needs no waiting needs no task
             except Exception as problem:

@@ -190,3 +190,33 @@ def test_an_agent_may_look_but_not_switch_sharing(home: Home, served: Served) ->
     assert (looked.returncode, looked.stdout.splitlines()[0]) == (0, "Shared with agents now: nothing.")
     assert served.run("share", "off", environment=mark).returncode == 6
     assert served.status()["sharing"]["on"]
+
+
+def test_a_link_is_kept_from_agents_by_its_own_name_too(home: Home, served: Served, robot: Robot) -> None:
+    """Select, mention, open and import know the file by another name only; what the person called it counts."""
+    home.write("conf/prod.txt", "KEY=hunter2\n")
+    (home.project / ".env").symlink_to("conf/prod.txt")
+    finding = {
+        "range": {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}},
+        "message": "hunter2",
+    }
+    published = {"uri": f"file://{home.project}/.env", "diagnostics": [finding]}
+    served.do("diagnostics", "import", "-", standard_input=json.dumps(published))
+    assert robot.call("getDiagnostics") == ["[]"]
+    assert "but agents are not told: share.exclude has .env*" in served.do("select", ".env:1")
+    assert "but agents are not told: share.exclude has .env*" in served.do("open", ".env")
+    assert served.run("mention", ".env").returncode == 1
+    for tool in ("getCurrentSelection", "getLatestSelection", "getOpenEditors"):
+        assert "prod.txt" not in str(robot.call(tool))
+        assert "hunter2" not in str(robot.call(tool))
+
+
+def test_nothing_is_mentioned_while_sharing_is_off(home: Home, served: Served, robot: Robot) -> None:
+    """The person reads why, and what would overrule it."""
+    home.write("a.py", "x\n")
+    served.do("share", "off")
+    done = served.run("mention", "a.py")
+    assert done.returncode == 1
+    assert "sharing is off: pairside share on. To mention it all the same: --force" in done.stderr
+    served.do("mention", "a.py", "--force")
+    assert robot.wait_told("at_mentioned")["filePath"].endswith("a.py")
