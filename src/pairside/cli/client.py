@@ -91,7 +91,7 @@ class Server:
         """Find the server again that was just started anew on the same port; what it told before is forgotten.
 
         Raises:
-            Closed: It did not come back in time.
+            Closed: It did not come back in time, or its process has ended.
         """
         deadline = time.monotonic() + seconds
         self._connection.close()
@@ -99,7 +99,8 @@ class Server:
             try:
                 again = find(port=self.port)
             except Failure:
-                if time.monotonic() > deadline:
+                # It is the same process that starts anew: where that has ended there is nothing to wait for.
+                if time.monotonic() > deadline or not runtime.is_alive(self.facts["pid"]):
                     raise Closed from None
                 time.sleep(RECONNECT_POLL)
             else:
