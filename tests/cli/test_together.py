@@ -43,7 +43,7 @@ def test_on_a_terminal_it_serves_and_reviews(home: Home, terminal: OpenTerminal)
     """Who comes and goes is told between the reviews, and leaving stops the server."""
     screen = terminal()
     screen.wait(SERVES)
-    screen.wait("Waiting for a proposal")
+    screen.wait(r"Waiting for a proposal\. q and Enter, or Ctrl-C, to stop the server\.\n")
     pid = server_pid(home)
     (lock,) = home.lock_files
     with Robot(lock) as robot:

@@ -85,11 +85,14 @@ class Overtaken(Exception):
 class Session:
     """A person who reviews, and the server whose reviews they are."""
 
-    def __init__(self, server: Server, *, programs: bool = False, commentary: Commentary | None = None) -> None:
+    def __init__(
+        self, server: Server, *, programs: bool = False, commentary: Commentary | None = None, ends: bool = False
+    ) -> None:
         """With `programs` standard output gets each decision as a line of JSON, and standard error the dialogue.
 
-        A `commentary` tells other events between reviews.
+        A `commentary` tells other events between reviews. With `ends` the server stops when the person leaves.
         """
+        self._leave = "stop the server" if ends else "leave"
         self._server = server
         self._programs = programs
         self._dialogue = Dialogue(error=programs)
@@ -194,7 +197,7 @@ class Session:
         """Wait until there may be something to review."""
         dialogue = self._dialogue
         skipped = f" {count(len(self._skipped), 'review')} skipped: Enter to go back." if self._skipped else ""
-        waiting = f"Waiting for a proposal.{skipped} q and Enter, or Ctrl-C, to leave."
+        waiting = f"Waiting for a proposal.{skipped} q and Enter, or Ctrl-C, to {self._leave}."
         if dialogue.last != waiting:  # a proposal that was gone before it could be shown is no reason to say it again
             dialogue.say(waiting)
         while not self._fresh:

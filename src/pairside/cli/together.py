@@ -29,7 +29,7 @@ def run(workspace: list[str]) -> int:
                 f"pairside {server.facts['version']} serves {_named(server)} on port {port} for Claude Code: "
                 'run "claude --ide" there, in another terminal'
             )
-            status = _review(server)
+            status = _review(server, ends=True)
     except Failure as failure:
         server = _joined(folders) if failure.exit_code == Exit.SERVED else None
         if server is None:
@@ -53,11 +53,11 @@ def _joined(folders: list[str]) -> Server | None:
     return None
 
 
-def _review(server: Server) -> int:
+def _review(server: Server, *, ends: bool = False) -> int:
     with told(server):
         for notice in server.request("status")["notices"]:
             click.echo(f"Note: {printable(notice)}")
-        session = Session(server, commentary=Commentary())
+        session = Session(server, commentary=Commentary(), ends=ends)
         status = session.run()
         pending = server.request("status")["pending_reviews"]
         if pending:
