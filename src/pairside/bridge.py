@@ -116,10 +116,11 @@ class Bridge:
         """The person selected something else, or nothing."""
         if selection is not None:
             selection = replace(selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes))
-            if selection.text and self._shared(selection):
-                self._latest = selection
         self._selected = selection
-        self.selection.set(self._shared(selection))
+        shared = self._shared(selection)
+        if shared is not None and shared.text:
+            self._latest = shared
+        self.selection.set(shared)
 
     def share(self, on: bool) -> None:
         """Share with agents, or nothing at all, from this moment on."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 START_LOCK_SECONDS = 10.0
 START_LOCK_POLL = 0.02
 LOCK_CHECK_SECONDS = 10.0
-RIVALS_SECONDS = 1.0
+RIVALS_SECONDS = 2.0
 
 
 class StartError(Exception):

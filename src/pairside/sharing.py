@@ -10,16 +10,20 @@ import contextlib
 import fnmatch
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 EXCLUDE = (".env*", "*.pem", "*.key", "id_*", "*secret*", "*credential*")
 
 LINKS = 40
 """So many symbolic links are followed, as by the kernel."""
 NAMES_KEPT = 10_000
+FRESH_SECONDS = 0.5
+"""For so long the patterns are not asked again about the same file."""
 
 
 class Kind(StrEnum):
@@ -45,6 +49,15 @@ class Withheld(Exception):
     """Something is not shared; the message says why and what to do."""
 
 
+class _Answer(NamedTuple):
+    """Which pattern excluded a file, a moment ago."""
+
+    path: str
+    folders: tuple[str, ...]
+    at: float
+    pattern: str | None
+
+
 class Sharing:
     """What is shared at this moment: the policy, and a switch for everything."""
 
@@ -56,6 +69,7 @@ class Sharing:
         self._patterns = [(pattern, _compiled(pattern)) for pattern in policy.exclude]
         self._by_name: dict[str, str] = {}
         """The files that another name excludes, by their real paths, with the pattern."""
+        self._last: _Answer | None = None
 
     def shares(self, kind: Kind, path: str) -> bool:
         """Whether agents may know that about a file, given by its absolute path."""
@@ -91,7 +105,15 @@ class Sharing:
         the whole path too, from `/` or `~`. Case does not matter, and neither does how Unicode composes a letter. Of
         a symbolic link its own name, that of its target and those in between count.
         """
-        return self._by_name.get(path) or next(filter(None, map(self._excludes, _links(path))), None)
+        if path in self._by_name:
+            return self._by_name[path]
+        # A cursor that moves asks this many times a second, and the links on the way to a file hardly ever change.
+        folders, now = tuple(self._folders()), time.monotonic()
+        last = self._last
+        if last is None or last.path != path or last.folders != folders or now - last.at > FRESH_SECONDS:
+            last = _Answer(path, folders, now, next(filter(None, map(self._excludes, _links(path))), None))
+            self._last = last
+        return last.pattern
 
     def _excludes(self, path: str) -> str | None:
         path = unicodedata.normalize("NFC", path)
