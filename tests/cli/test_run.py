@@ -570,7 +570,7 @@ def test_all_are_gone_when_the_terminal_is_closed(home: Home, shell: Terminal) -
 
 
 def test_what_the_agent_changed_without_a_review_is_listed(home: Home, shell: Terminal) -> None:
-    """A line for each file and how to be asked first; with a server of its own there is nothing more to look at."""
+    """A line for each file and how to be asked first; the differences are kept, as their server ends."""
     home.write("a.txt", "one\ntwo\n")
     start(home, shell)
     for line in ("write a.txt three", "write b.txt one", "write b.txt two"):
@@ -582,6 +582,34 @@ def test_what_the_agent_changed_without_a_review_is_listed(home: Home, shell: Te
     assert "! a.txt +1 -2 was changed without a review\n" in said
     assert "! b.txt +2 -1 was made without a review in 2 writes\n" in said
     assert "pairside changes" not in said
+    match = re.search(r"The differences are kept in (\S+)\nTo take them back, in (\S+): (git apply -R \S+)\n", said)
+    assert match is not None, said
+    assert match[2] == str(home.project)
+    kept = Path(match[1])
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    subprocess.run(shlex.split(match[3]), cwd=home.project, env=home.environment(), timeout=10, check=True)
+    assert (home.project / "a.txt").read_text() == "one\ntwo\n"
+    assert not (home.project / "b.txt").exists()
+
+
+def test_only_the_last_differences_are_kept(home: Home, programs: Path) -> None:
+    """They take room, and they hold what the files hold."""
+    folder = home.home / ".local" / "state" / "pairside" / "run" / "changes"
+    folder.mkdir(parents=True, mode=0o700)
+    for number in range(25):
+        (folder / f"20000101-0000{number:02}-1.patch").write_text("old\n")
+    with Terminal(
+        "run", "claude", cwd=home.project,
+        environment=home.environment(PATH=f"{programs}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"),
+    ) as screen:  # fmt: skip
+        screen.wait(r"CONNECTED \d+\n")
+        screen.press("write a.txt one\n")
+        screen.wait(r"DONE \['write'")
+        screen.press("exit 0\n")
+        assert screen.wait_end() == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 20
+    assert names[0] == "20000101-000006-1.patch"
 
 
 def test_a_write_that_was_under_way_when_the_agent_died_is_listed(home: Home, shell: Terminal) -> None:

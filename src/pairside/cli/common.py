@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -71,3 +72,13 @@ def print_json(value: Any, *, line: bool = False) -> None:
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """A value as JSON. All beyond ASCII is escaped, so nothing in it reaches a terminal as it is."""
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
+def work_tree(folder: str) -> str:
+    """The top of the git work tree that holds a folder; the folder itself if none does."""
+    top = folder
+    while not os.path.exists(os.path.join(top, ".git")):
+        if top == "/":
+            return folder
+        top = os.path.dirname(top)
+    return top

@@ -13,7 +13,7 @@ import pairside as package
 from pairside import runtime
 from pairside.cli.client import Closed, NotAnswering, Server, Several, find
 from pairside.cli.client import here as _here
-from pairside.cli.common import as_json, asks, choosing, print_json, told
+from pairside.cli.common import as_json, asks, choosing, print_json, told, work_tree
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import (
     agent_of,
@@ -213,7 +213,7 @@ def changes(server: Server, patch: bool, as_json: bool) -> None:
 
 def _patches(server: Server, *, as_json: bool) -> None:
     here = _here(None)
-    root = _work_tree(here)
+    root = work_tree(here)
     found = server.request("changes/patches", {"root": root})
     if as_json:
         print_json(found)
@@ -229,16 +229,6 @@ def _patches(server: Server, *, as_json: bool) -> None:
         click.echo(
             f"Apply it in {printable(root)}: git would leave out what lies outside of the current folder.", err=True
         )
-
-
-def _work_tree(folder: str) -> str:
-    """The top of the git work tree that holds a folder; the folder itself if none does."""
-    top = folder
-    while not os.path.exists(os.path.join(top, ".git")):
-        if top == "/":
-            return folder
-        top = os.path.dirname(top)
-    return top
 
 
 def _print_patch(text: str) -> None:

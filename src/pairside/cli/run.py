@@ -17,7 +17,7 @@ import click
 from pairside import runtime
 from pairside.agents.claude.environment import CLAUDE, OPENCODE, Environment, beside
 from pairside.cli.client import Closed, NotAnswering, Refused, Server, Several, find, here
-from pairside.cli.common import as_json, choosing, print_json, told
+from pairside.cli.common import as_json, choosing, print_json, told, work_tree
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import agent_of, count, shown
 from pairside.text import printable
@@ -32,6 +32,7 @@ RETURN_SECONDS = 20.0
 """How long a server that closed the connection may take to come back: longer than agents wait for it."""
 RETRY_SECONDS = 0.5
 ERROR_LINES = 20
+PATCHES_KEPT = 20
 LINKS = 40
 """So many symbolic links are followed, as by the kernel."""
 
@@ -379,6 +380,17 @@ class Watch:
             return None
         return [change for change in changes if change["client_id"] in self.clients]
 
+    def patches(self, root: str) -> list[dict[str, Any]]:
+        """What was written without a review amounts to, file by file, with names from `root`."""
+        if self._server is None:
+            return []
+        try:
+            patches: list[dict[str, Any]] = self._server.request("changes/patches", {"root": root})
+        except (Closed, NotAnswering, Refused):
+            self._lose()
+            return []
+        return patches
+
     def close(self) -> None:
         """Let the server go."""
         if self._server is not None:
@@ -442,6 +454,33 @@ def _tell_changes(watch: Watch, *, ends: bool, review: bool) -> None:
         _say(_line(path, writes))
     if not ends:
         _say("The differences: pairside changes --patch")
+        return
+    root = work_tree(here(None))
+    kept = _kept([one["patch"] for one in watch.patches(root) if one["path"] in files and one["patch"]])
+    if kept is not None:  # the server that knows them is about to end
+        _say(f"The differences are kept in {printable(kept)}")
+        _say(f"To take them back, in {printable(root)}: git apply -R {printable(shlex.quote(kept))}")
+
+
+def _kept(patches: Sequence[str]) -> str | None:
+    """The file, for our user alone, in which patches are kept; None if there are none or they cannot be kept.
+
+    Only the last ones are: they hold what the files hold.
+    """
+    if not patches:
+        return None
+    try:
+        folder = os.path.join(runtime.directory(os.environ), "changes")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for name in sorted(os.listdir(folder))[: -PATCHES_KEPT + 1]:
+            os.unlink(os.path.join(folder, name))
+        path = os.path.join(folder, time.strftime("%Y%m%d-%H%M%S") + f"-{os.getpid()}.patch")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+            file.write("".join(patches).encode("utf-8", "surrogatepass"))
+    except (OSError, runtime.RuntimeDirectoryError) as error:
+        _say(f"The differences could not be kept: {printable(str(error))}")
+        return None
+    return path
 
 
 def _line(path: str, writes: Sequence[dict[str, Any]]) -> str:
