@@ -10,13 +10,11 @@ written and the status is 1.
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,9 +32,9 @@ from tests.e2e.claude import (
     DEVICE_ATTRIBUTES,
     DEVICE_ATTRIBUTES_QUERY,
     READY,
-    TAKE_TERMINAL,
     UNREADABLE,
     find_claude,
+    on_terminal,
     seed,
 )
 from tests.e2e.home import Home
@@ -312,20 +310,9 @@ class Shell:
         self.screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self.screen)
         self._lock = threading.Lock()
-        self._terminal, child_side = pty.openpty()
-        termios.tcsetwinsize(child_side, (ROWS, COLUMNS))
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, "/bin/sh", "-i"],
-                stdin=child_side,
-                stdout=child_side,
-                stderr=child_side,
-                cwd=PROJECT,
-                env=dict(environment),
-                start_new_session=True,
-            )
-        finally:
-            os.close(child_side)
+        self._process, self._terminal = on_terminal(
+            ["/bin/sh", "-i"], rows=ROWS, columns=COLUMNS, directory=PROJECT, environment=environment
+        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

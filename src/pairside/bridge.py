@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Coroutine, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -29,7 +28,7 @@ from pairside.mentions import Mention, Mentions
 from pairside.peer import Gone
 from pairside.reviews import Review, Reviews, Verdict
 from pairside.sharing import Kind, Policy, Sharing, Withheld
-from pairside.text import clean_unicode, cut
+from pairside.text import clean_unicode, cut, within
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +224,7 @@ class Bridge:
 
     def inside(self, path: str) -> bool:
         """Whether a path lies in the workspace, compared component by component."""
-        return any(os.path.commonpath([folder, path]) == folder for folder in self.folders.value)
+        return within(path, self.folders.value)
 
     def _change_noticed(self, change: Change) -> None:
         self.spawn(self._tell_change(change, first=self.changes.is_first(change)))

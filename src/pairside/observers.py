@@ -31,7 +31,7 @@ from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
 from pairside.reviews import NotPending, Review, Undecidable
 from pairside.runtime import ancestors
 from pairside.sharing import Kind, Withheld
-from pairside.text import is_absolute, printable
+from pairside.text import is_absolute, printable, within
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,8 @@ class RestartError(Exception):
     """The server cannot be started anew; the message says why."""
 
 
-async def _cannot_restart() -> str:
+async def cannot_restart() -> str:
+    """What a server does that nothing starts anew. Raises `RestartError`."""
     raise RestartError("this server cannot be restarted from here")
 
 
@@ -171,7 +172,7 @@ class Server:
         port: int,
         lock_file: str,
         stop: Callable[[str], None],
-        restart: Callable[[], Awaitable[str]] = _cannot_restart,
+        restart: Callable[[], Awaitable[str]] = cannot_restart,
         operated: Operated | None = None,
         notices: Callable[[], list[str]] = list,
     ) -> None:
@@ -532,7 +533,7 @@ class Observer:
         told = []
         for change in self._bridge.changes.net():
             patch, note = None, ""
-            if os.path.commonpath([root, change.path]) != root:
+            if not within(change.path, (root,)):
                 note = f"it lies outside {root}"
             elif (compared := await compare(change)) is None:
                 note = _why_not(change)

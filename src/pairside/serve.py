@@ -17,6 +17,7 @@ from pairside.editors.embedded import EmbeddedEditor
 from pairside.hooks import Hooks, Runner
 from pairside.limits import Limits
 from pairside.sharing import Policy
+from pairside.text import within
 from pairside.tools import Toolbox
 from pairside.tools.all import toolbox
 
@@ -53,6 +54,11 @@ class Serving:
         """Remove what was left for a server that follows: none will."""
         _forget(self.record)
 
+    def leave(self) -> None:
+        """The server stops: leave nothing, unless it is to be started anew."""
+        if not self.restarting.is_set():
+            self.leave_nothing()
+
     def notices(self) -> list[str]:
         """What the person should know about how agents find this server."""
         notices = [self.about(rival) for rival in self.rivals()]
@@ -68,7 +74,7 @@ class Serving:
         """What follows from another IDE, and what to type."""
         where = "this folder"
         if not any(rival.valid_for(folder) for folder in self.bridge.folders.value):
-            where = ", ".join(one for one in rival.folders if discovery.within(one, self.bridge.folders.value))
+            where = ", ".join(one for one in rival.folders if within(one, self.bridge.folders.value))
         process = "" if rival.pid is None else f"pid {rival.pid}, "
         return (
             f"another IDE is open for {where}: {rival.ide or 'unnamed'} ({process}port {rival.port}). "
@@ -99,16 +105,15 @@ async def serving(
     share: Policy | None = None,
     reviews_here: bool = True,
     hooks: Hooks | None = None,
-    next_version: Callable[[], Awaitable[str]] | None = None,
+    next_version: Callable[[], Awaitable[str]] = observers.cannot_restart,
     again: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Serving]:
     """Serve the embedded editor for as long as the block runs.
 
     `before` is called when no other server can be starting and nothing of ours is open yet; what it raises ends
-    the start. Where there is `next_version` observers may have it started anew (see
-    `Serving.restarting`): it returns the version that would start, or raises `RestartError`. With `again` that has
-    happened.
+    the start. Observers may have it started anew (see `Serving.restarting`) where `next_version`
+    returns the version that would start and does not raise `RestartError`. With `again` that has happened.
 
     Raises:
         StartError: It cannot start.
@@ -124,7 +129,6 @@ async def serving(
             stopped, restarting = asyncio.Event(), asyncio.Event()
 
             async def restart() -> str:
-                assert next_version is not None
                 version = await next_version()
                 bridge.journal.note("restarting", version=version)
                 restarting.set()
@@ -163,14 +167,14 @@ async def serving(
                     port=agents.port,
                     lock_file=lock.path,
                     stop=lambda by: stopped.set(),
-                    **({"restart": restart} if next_version is not None else {}),
+                    restart=restart,
                     operated=editor,
                     notices=serving.notices,
                 )
                 try:
                     await watchers.listen()
                     cleanup.push_async_callback(watchers.close)
-                    cleanup.callback(_leave, runtime.record_path(state, agents.port), restarting)
+                    cleanup.callback(serving.leave)
                     runtime.write_record(state, agents.port, token, folders)
                     cleanup.callback(lock.remove)
                     lock.write(folders)
@@ -220,12 +224,6 @@ def _sweep_lock(environment: Mapping[str, str], record: runtime.Record) -> None:
         lock = discovery.read(os.path.join(folder, f"{record.port}.lock"))
         if lock is not None and lock.token == record.token and not lock.alive:
             _forget(lock.path)
-
-
-def _leave(record: str, restarting: asyncio.Event) -> None:
-    """Remove the record of this server, unless it is for the one that comes next."""
-    if not restarting.is_set():
-        _forget(record)
 
 
 def _forget(path: str) -> None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pairside.text import links
+
 EXCLUDE = (".env*", "*.pem", "*.key", "id_*", "*secret*", "*credential*")
 
-LINKS = 40
-"""So many symbolic links are followed, as by the kernel."""
 NAMES_KEPT = 10_000
 FRESH_SECONDS = 0.5
 """For so long the patterns are not asked again about the same file."""
@@ -91,7 +91,7 @@ class Sharing:
         then on, however it is called later: what is shared knows only real paths.
         """
         if said != path and path not in self._by_name:
-            pattern = next(filter(None, map(self._excludes, _links(said))), None)
+            pattern = self._by_any_name(said)
             if pattern is not None:
                 self._by_name[path] = pattern
                 while len(self._by_name) > NAMES_KEPT:
@@ -111,9 +111,13 @@ class Sharing:
         folders, now = tuple(self._folders()), time.monotonic()
         last = self._last
         if last is None or last.path != path or last.folders != folders or now - last.at > FRESH_SECONDS:
-            last = _Answer(path, folders, now, next(filter(None, map(self._excludes, _links(path))), None))
+            last = _Answer(path, folders, now, self._by_any_name(path))
             self._last = last
         return last.pattern
+
+    def _by_any_name(self, path: str) -> str | None:
+        """The first pattern that excludes one of the names of a file."""
+        return next(filter(None, map(self._excludes, _names(path))), None)
 
     def _excludes(self, path: str) -> str | None:
         path = unicodedata.normalize("NFC", path)
@@ -133,15 +137,9 @@ class Sharing:
         return path[max(len(base) for base in inside if path.startswith(base)) :]
 
 
-def _links(path: str) -> Iterator[str]:
-    """A path, what it is a link to, and so on, and the real path at the end."""
-    one = path
-    for _ in range(LINKS):
-        yield one
-        try:
-            one = os.path.normpath(os.path.join(os.path.dirname(one), os.readlink(one)))
-        except (OSError, ValueError):
-            break
+def _names(path: str) -> Iterator[str]:
+    """The names of a file, from the one by which it was called to its real path."""
+    yield from map(os.path.normpath, links(path))
     with contextlib.suppress(OSError, ValueError):
         yield os.path.realpath(path)
 

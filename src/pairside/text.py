@@ -11,8 +11,11 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote_to_bytes
 
+LINKS = 40
+"""So many symbolic links are followed, as by the kernel."""
 _ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -74,6 +77,21 @@ def is_absolute(path: str) -> bool:
         return path.startswith("/") and b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:  # a lone surrogate that stands for no byte
         return False
+
+
+def within(path: str, folders: Iterable[str]) -> bool:
+    """Whether an absolute path is one of `folders` or lies in one, by whole components; a final slash is nothing."""
+    return any(path == one.rstrip("/") or path.startswith(one.rstrip("/") + "/") for one in folders)
+
+
+def links(path: str) -> Iterator[str]:
+    """A path, what it is a link to, and so on, as far as the kernel would follow."""
+    for _ in range(LINKS):
+        yield path
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except (OSError, ValueError):
+            return
 
 
 def read_file(path: str, limit: int) -> bytes:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import signal
-import subprocess
 import sys
-import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.claude import TAKE_TERMINAL
+from tests.e2e.claude import on_terminal
 
 SECONDS = 10.0
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -35,23 +32,12 @@ class Terminal:
         program: str | None = None,
     ) -> None:
         """`program` is the installed script, where not the module is to be run."""
-        self._fd, child_side = pty.openpty()
-        termios.tcsetwinsize(child_side, (rows, columns))
         run = [program] if program is not None else [sys.executable, "-m", "pairside"]
         self.raw = b""
         self._seen = 0
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, *run, *command],
-                stdin=child_side,
-                stdout=child_side,
-                stderr=child_side,
-                cwd=cwd,
-                env=dict(environment),
-                start_new_session=True,
-            )
-        finally:
-            os.close(child_side)
+        self.process, self._fd = on_terminal(
+            [*run, *command], rows=rows, columns=columns, directory=cwd, environment=environment
+        )
 
     @property
     def text(self) -> str:

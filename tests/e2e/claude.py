@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,27 @@ os.execv(sys.argv[1], sys.argv[1:])
 UNREADABLE = re.compile(rb"\x1b\[[<>=?][0-9;:]*[um]")
 DEVICE_ATTRIBUTES_QUERY = re.compile(rb"\x1b\[0?c")
 DEVICE_ATTRIBUTES = b"\x1b[?62;22c"
+
+
+def on_terminal(
+    command: Sequence[str], *, rows: int, columns: int, directory: Path, environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program that leads a session on a pseudo-terminal of its own; the process, and our side of it."""
+    terminal, child_side = pty.openpty()
+    termios.tcsetwinsize(child_side, (rows, columns))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, *command],
+            stdin=child_side,
+            stdout=child_side,
+            stderr=child_side,
+            cwd=directory,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    finally:
+        os.close(child_side)
+    return process, terminal
 
 
 def find_claude() -> Path | None:
@@ -115,28 +137,21 @@ class Claude:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._raw = bytearray()
-        self._terminal, child_side = pty.openpty()
-        termios.tcsetwinsize(child_side, (ROWS, COLUMNS))
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, str(executable), *arguments],
-                stdin=child_side,
-                stdout=child_side,
-                stderr=child_side,
-                cwd=directory or home.project,
-                env=home.environment(
-                    ANTHROPIC_API_KEY=API_KEY,
-                    ANTHROPIC_BASE_URL=model_url,
-                    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
-                    DISABLE_AUTOUPDATER="1",
-                    DISABLE_ERROR_REPORTING="1",
-                    DISABLE_TELEMETRY="1",
-                    **(environment or {}),
-                ),
-                start_new_session=True,
-            )
-        finally:
-            os.close(child_side)
+        self._process, self._terminal = on_terminal(
+            [str(executable), *arguments],
+            rows=ROWS,
+            columns=COLUMNS,
+            directory=directory or home.project,
+            environment=home.environment(
+                ANTHROPIC_API_KEY=API_KEY,
+                ANTHROPIC_BASE_URL=model_url,
+                CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+                DISABLE_AUTOUPDATER="1",
+                DISABLE_ERROR_REPORTING="1",
+                DISABLE_TELEMETRY="1",
+                **(environment or {}),
+            ),
+        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -5,6 +5,7 @@ Commands are bound to keys, so this module imports no more than it needs: no asy
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,7 +16,7 @@ from typing import Any
 
 from pairside import runtime
 from pairside.cli.exits import Exit, Failure
-from pairside.text import printable
+from pairside.text import printable, within
 
 HELLO_SECONDS = 2.0
 ELSEWHERE_SECONDS = 0.25
@@ -174,6 +175,17 @@ class Server:
         """The next message, waited for at most that long."""
         return parsed(self.line(seconds))
 
+    def wait_closed(self, seconds: float) -> None:
+        """Wait until the server is gone, whatever it says meanwhile.
+
+        Raises:
+            NotAnswering: It still was there after that long.
+        """
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(Closed):
+            while True:
+                self.line(deadline - time.monotonic())
+
     def line(self, seconds: float) -> bytes:
         """The next line, waited for at most that long.
 
@@ -310,7 +322,7 @@ def here(workspace: str | None) -> str:
 
 def nearness(folders: list[str] | tuple[str, ...], folder: str) -> int:
     """The length of the longest of `folders` that is or holds `folder`; 0 if none does."""
-    return max((len(one) for one in folders if folder == one or folder.startswith(one.rstrip("/") + "/")), default=0)
+    return max((len(one) for one in folders if within(folder, (one,))), default=0)
 
 
 def _greeted(paths: list[str], folder: str | None = None) -> tuple[list[Server], list[str]]:

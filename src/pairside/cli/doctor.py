@@ -33,7 +33,7 @@ from pairside.cli.client import Closed, NotAnswering, Refused, Server, Several, 
 from pairside.cli.common import as_json, choosing, print_json
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import agent_of, count
-from pairside.text import cut, printable
+from pairside.text import cut, printable, within
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 STATUS_SECONDS = 1.0
@@ -318,7 +318,7 @@ def _folder(place: _Place, facts: _Facts) -> Iterator[Check]:
     way = ""
     if place.named and place.named != place.folder and os.path.realpath(place.named) == place.folder:
         way = f" ({place.named} is a link to it)"
-    if not discovery.within(place.folder, facts.folders):
+    if not within(place.folder, facts.folders):
         served = ", ".join(facts.folders)
         found = f"this folder is {place.folder}{way}, outside of what the server serves: {served}"
         fix = f"{_run(facts)}; or first: cd {quote(facts.folders[0])}" if facts.folders else _run(facts)
@@ -366,7 +366,7 @@ def _wrong(lock: discovery.Lock, facts: _Facts, place: _Place) -> str:
         return f"names a process that has ended (pid {lock.pid}): Claude Code removes it"
     if lock.transport != "ws":
         return "names another transport than ws"
-    if discovery.within(place.folder, facts.folders) and not discovery.within(place.folder, lock.folders):
+    if within(place.folder, facts.folders) and not within(place.folder, lock.folders):
         return f"does not name the real path of this folder, {place.folder}"
     return ""
 

@@ -162,6 +162,12 @@ def verdict(told: dict[str, Any], hunks: Sequence[int] | None = None, *, stale: 
 # What is shared.
 
 
+def line_range(selection: dict[str, Any]) -> str:
+    """The lines of a selection as a person counts them."""
+    first, last = selection["start"][0] + 1, selection["end"][0] + 1
+    return f"line {first}" if first == last else f"lines {first} to {last}"
+
+
 def sharing(told: dict[str, Any]) -> Iterator[str]:
     """What agents are told at this moment."""
     if not told["on"]:
@@ -171,9 +177,7 @@ def sharing(told: dict[str, Any]) -> Iterator[str]:
     parts = []
     selection = now["selection"]
     if selection is not None and selection["characters"]:
-        first, last = selection["start"][0] + 1, selection["end"][0] + 1
-        lines = f"line {first}" if first == last else f"lines {first} to {last}"
-        parts.append(f"{lines} of {shown(selection['path'])}")
+        parts.append(f"{line_range(selection)} of {shown(selection['path'])}")
     if now["open_files"]:
         names = ", ".join(shown(path) for path in now["open_files"][:NAMES])
         more = len(now["open_files"]) - NAMES

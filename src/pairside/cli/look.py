@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
 
 import pairside as package
 from pairside import runtime
-from pairside.cli.client import Closed, NotAnswering, Server, Several, find
+from pairside.cli.client import NotAnswering, Server, Several, find
 from pairside.cli.client import here as _here
 from pairside.cli.common import as_json, asks, choosing, print_json, told, work_tree
 from pairside.cli.exits import Exit, Failure
@@ -283,12 +284,8 @@ def stop(server: Server, as_json: bool) -> None:
     """
     path = runtime.socket_path(runtime.directory(os.environ), server.port)
     stopped = server.request("stop")
-    deadline = time.monotonic() + STOP_SECONDS
-    try:
-        while True:
-            server.line(deadline - time.monotonic())
-    except (Closed, NotAnswering):
-        pass
+    with suppress(NotAnswering):
+        server.wait_closed(STOP_SECONDS)
     if os.path.exists(path):
         raise Failure(f"pairside on port {server.port} (pid {stopped['pid']}) is still there after {STOP_SECONDS:g} s.")
     if as_json:

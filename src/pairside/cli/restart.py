@@ -27,8 +27,7 @@ def restart(server: Server, as_json: bool) -> None:
     told: dict[str, Any] | None = None
     try:
         told = server.request("restart")
-        while True:
-            server.line(RECONNECT_SECONDS)
+        server.wait_closed(RECONNECT_SECONDS)
     except NotAnswering:
         raise Failure(f"pairside on port {port} (pid {server.facts['pid']}) does not stop.") from None
     except Closed:

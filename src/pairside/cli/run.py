@@ -20,7 +20,7 @@ from pairside.cli.client import Closed, NotAnswering, Refused, Server, Several, 
 from pairside.cli.common import as_json, choosing, print_json, told, work_tree
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import agent_of, count, shown
-from pairside.text import printable
+from pairside.text import links, printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The exit statuses of a shell for a command that cannot be run (POSIX, Shell Command Language, 2.8.2)."""
@@ -33,8 +33,6 @@ RETURN_SECONDS = 20.0
 RETRY_SECONDS = 0.5
 ERROR_LINES = 20
 PATCHES_KEPT = 20
-LINKS = 40
-"""So many symbolic links are followed, as by the kernel."""
 
 _MODES = ("--permission-mode", "--dangerously-skip-permissions")
 """The options of Claude Code that choose a permission mode."""
@@ -148,15 +146,10 @@ def _program(name: str) -> str:
 
 def _agent(program: str) -> str:
     """The name of the agent that a program is, by its own name or that of a file that it is a link to; else ''."""
-    path = program
-    for _ in range(LINKS):
+    for path in links(program):
         name = os.path.basename(path).removesuffix(".exe")  # Claude Code's own program is claude.exe everywhere
         if name in (CLAUDE, OPENCODE):
             return name
-        try:
-            path = os.path.join(os.path.dirname(path), os.readlink(path))
-        except OSError:
-            break
     return ""
 
 

@@ -80,17 +80,17 @@ def serve(
     with status 0. The exit status is 7 if another pairside serves the folder already.
     """
     signals = _Signals()
-    if os.environ.pop(CHECKED, None) == str(os.getppid()):
-        _check(list(workspace), ports_and_log(port_range, verbose))
-        return
     before = _Before.read()
-    again: _Before | None = None
+    again: Serving | None = None
     import asyncio
 
     try:
         settings = config.load(os.environ, ports_and_log(port_range, verbose))
     except config.ConfigError as error:
         raise Failure(printable(str(error)), Exit.USAGE) from None
+    if os.environ.pop(CHECKED, None) == str(os.getppid()):
+        _check(list(workspace))
+        return
     output = Output()
     logging.basicConfig(
         handlers=[_LogLines(output)],
@@ -109,18 +109,18 @@ def serve(
             signals.ignore()
     if again is not None and not signals.hold():
         # The same process: whoever supervises it, and the terminal that it stands in, notice nothing.
-        again.leave()
+        _Before(again.bridge.sharing.on).leave()
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
             raise Failure(f"pairside cannot start anew: {error.strerror}: {sys.executable}") from None
     if again is not None:
         signals.ignore()
-        again.forget()
+        again.leave_nothing()
 
 
-def _check(folders: list[str], flags: dict[str, str]) -> None:
-    """Do what can fail before a server is there, and print the version: this one would start.
+def _check(folders: list[str]) -> None:
+    """Do what else can fail before a server is there, and print the version: this one would start.
 
     Raises:
         Failure: It would not.
@@ -128,9 +128,8 @@ def _check(folders: list[str], flags: dict[str, str]) -> None:
     from pairside.serve import StartError, real_folders
 
     try:
-        config.load(os.environ, flags)
         real_folders(folders or [os.getcwd()])
-    except (config.ConfigError, StartError, OSError) as error:
+    except (StartError, OSError) as error:
         raise Failure(printable(str(error)), Exit.USAGE) from None
     click.echo(package.__version__)
 
@@ -178,8 +177,6 @@ class _Before(NamedTuple):
 
     shares: bool
     """Whether sharing was on: what the person switched off must not come on by itself."""
-    forget: Callable[[], None] = lambda: None
-    """Removes what was left for the next life."""
 
     @classmethod
     def read(cls) -> _Before | None:
@@ -242,8 +239,8 @@ async def _serve(
     *,
     new: bool,
     before: _Before | None,
-) -> _Before | None:
-    """Serve until stopped; returns what to know where this process is to be started anew.
+) -> Serving | None:
+    """Serve until stopped; returns the server if this process is to start it anew.
 
     Without a `teller` only the port is printed, and the end of standard input is the end.
     """
@@ -309,7 +306,7 @@ async def _serve(
     except (StartError, OSError) as error:
         raise Failure(f"pairside cannot start: {printable(str(error))}") from None
     if started and served.restarting.is_set() and not stopping.is_set():
-        return _Before(served.bridge.sharing.on, served.leave_nothing)
+        return served
     if teller is not None:
         teller.stopped()
     return None

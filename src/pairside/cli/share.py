@@ -11,7 +11,7 @@ from pairside.cli import spots
 from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import agent_of, count, sharing, shown
+from pairside.cli.lines import agent_of, count, line_range, sharing, shown
 from pairside.text import printable
 
 
@@ -61,9 +61,8 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
     if span is None:
         click.echo(f"Open: {shown(told['path'])}, {until}.")
         return
-    first, last = told["start"][0] + 1, told["end"][0] + 1
-    lines = f"line {first}" if first == last else f"lines {first} to {last}"
-    click.echo(f"Selected {lines} of {shown(told['path'])} ({count(told['characters'], 'character')}), {until}.")
+    characters = count(told["characters"], "character")
+    click.echo(f"Selected {line_range(told)} of {shown(told['path'])} ({characters}), {until}.")
 
 
 @click.command()

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pairside.runtime import is_alive
-from pairside.text import read_file
+from pairside.text import read_file, within
 
 FILE_BYTES = 64 * 1024
 
@@ -111,11 +111,6 @@ def rivals(environment: Mapping[str, str], folders: Iterable[str], port: int) ->
             for folder in folders
         )
     ]
-
-
-def within(folder: str, folders: Iterable[str]) -> bool:
-    """Whether a folder is one of `folders` or lies in one, by whole components, as the client compares them."""
-    return any(folder == one.rstrip("/") or folder.startswith(one.rstrip("/") + "/") for one in folders)
 
 
 class LockFile:
