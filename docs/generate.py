@@ -35,6 +35,7 @@ _KINDS = {
     "bool | None": "boolean",
     "list[int] | None": "array of integers",
     "_Count | None": "integer",
+    "Literal['here', 'terminal'] | None": "`here` or `terminal`",
     "tuple[_Count, _Count] | None": "[line, column]",
     "dict[str, list[_Found]]": "object: for each path an array of diagnostics",
 }
@@ -199,13 +200,18 @@ def _methods() -> str:
 
 def methods() -> Iterator[tuple[str, type[msgspec.Struct] | None, bool | None]]:
     """The observers' methods: name, type of the parameters, and whether it is guarded (None: only in part)."""
-    (tree,) = ast.parse(inspect.getsource(observers.Observer)).body
+    for kind in (observers.Observer, observers.Answers):
+        yield from _table_of(kind)
+
+
+def _table_of(kind: type) -> Iterator[tuple[str, type[msgspec.Struct] | None, bool | None]]:
+    (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
     (table,) = [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "self._methods"
+        if isinstance(node, (ast.AnnAssign, ast.AugAssign)) and ast.unparse(node.target) == "self._methods"
     ]
     assert isinstance(table, ast.Dict)
     for key, value in zip(table.keys, table.values, strict=True):

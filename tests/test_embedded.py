@@ -137,4 +137,4 @@ async def test_diagnostics_of_a_source_are_replaced_as_a_whole(editor: EmbeddedE
     assert await editor.diagnostics(None) == {"/a": found("m1"), "/b": found("r3")}
     editor.import_diagnostics("ruff", {})
     assert await editor.diagnostics(None) == {"/a": found("m1")}
-    assert not editor.awaits_diagnostics("/a")
+    assert await editor.files_changed(["/a"]) == ()

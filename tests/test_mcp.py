@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -698,11 +698,11 @@ class Linter(testing.MemoryEditor):
         self.seconds = seconds
         self.report: Callable[[str, tuple[Diagnostic, ...]], None] = lambda path, diagnostics: None
 
-    def files_changed(self, paths: Iterable[str]) -> None:
-        paths = list(paths)
-        super().files_changed(paths)
+    async def files_changed(self, paths: Collection[str]) -> Collection[str]:
+        awaits = await super().files_changed(paths)
         for path in paths:
             asyncio.get_running_loop().call_later(self.seconds, self._look, path)
+        return awaits
 
     def _look(self, path: str) -> None:
         self.found[path] = (found(Path(path).read_text()),)
@@ -803,13 +803,22 @@ async def test_the_question_before_a_write_is_answered_although_the_editor_is_bu
         assert (await diagnosed(agent, uri=path))[0] == ["pushed"]
 
 
-async def test_an_editor_that_stays_busy_fails_the_question_about_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In time: the agent is not kept waiting."""
+async def test_of_an_editor_that_stays_busy_an_agent_is_told_what_it_last_reported(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time: the agent is not kept waiting, and an editor that is ill counts as a busy one."""
     monkeypatch.setattr(diagnostics_tool, "HOLD_SECONDS", 0.1)
+    path = str(workspace / "a.py")
     async with testing.server() as running, testing.Agent.connect(running) as agent:
+        running.bridge.diagnostics_changed(path, (found("pushed"),))
         with running.editor.stalled():
-            with pytest.raises(RuntimeError, match="did not answer in time"):
-                await diagnosed(agent)
+            messages, seconds = await diagnosed(agent)
+        assert messages == ["pushed"]
+        assert seconds < 1
+        running.editor.failure = "ill"
+        assert (await diagnosed(agent))[0] == ["pushed"]
+        running.bridge.diagnostics_changed(path, ())
+        assert (await diagnosed(agent))[0] == []
 
 
 # Writes without a review.

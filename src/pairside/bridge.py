@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Any
 
 from pairside.cell import Cell
 from pairside.changes import Change, Changes, Image
-from pairside.clients import Client, Clients, Departure
+from pairside.clients import Client, Clients, Departure, NotThere
 from pairside.editor import Diagnostic, Editor, Selection
 from pairside.journal import Journal
 from pairside.limits import Limits
@@ -130,6 +130,12 @@ class Bridge:
             if on and len(self.mentions):
                 self.spawn(self._mention_again())
 
+    def review_here(self, here: bool) -> None:
+        """Answer proposals here from now on, or leave them to the agents' own terminals; pending ones stay."""
+        if here != self.reviews_here:
+            self.reviews_here = here
+            self.journal.note("review-where", here=here)
+
     async def _mention_again(self) -> None:
         """Deliver the mentions that waited for sharing to be switched on."""
         for client in self._listeners()[:1]:
@@ -152,11 +158,19 @@ class Bridge:
         """The editor looked at a file again and found this."""
         self.diagnosed.set(self.diagnosed.value + 1)
         self._diagnosed_at[path] = self.diagnosed.value
-        self._pushed[path] = diagnostics
+        if diagnostics:
+            self._pushed[path] = diagnostics
+        else:
+            self._pushed.pop(path, None)
 
     def pushed_diagnostics(self, path: str) -> tuple[Diagnostic, ...]:
         """What the editor last reported for a file on its own."""
         return self._pushed.get(path, ())
+
+    @property
+    def all_pushed_diagnostics(self) -> Mapping[str, tuple[Diagnostic, ...]]:
+        """What the editor last reported on its own, by path."""
+        return self._pushed
 
     def diagnosed_since(self, path: str, count: int) -> bool:
         """Whether the editor reported on a file after the report numbered `count`."""
@@ -164,18 +178,22 @@ class Bridge:
 
     # What the person wants an agent to see.
 
-    async def mention(self, mention: Mention) -> Client | None:
+    async def mention(self, mention: Mention, client_id: int | None = None) -> Client | None:
         """Put a file or lines of it into a prompt: that of the client that was last active, else of the next to come.
 
-        Returns the client; None if nobody listens yet and the mention waits.
+        With `client_id` only into that of this client. Returns the client; None if nobody listens yet and the mention
+        waits.
 
         Raises:
             Withheld: The file is excluded from sharing or nothing is shared now, and the mention is not forced.
+            NotThere: The client is not there, or takes no mentions.
         """
         why = self._why_not_mentioned(mention)
         if why is not None:
             raise Withheld(f"{mention.path} is not shared with agents: {why}")
         for client in self._listeners():
+            if client_id not in (None, client.id):
+                continue
             assert client.mention is not None
             try:
                 await client.mention(mention)
@@ -183,6 +201,8 @@ class Bridge:
                 continue
             self.journal.note("mentioned", client.id, path=mention.path)
             return client
+        if client_id is not None:
+            raise NotThere(f"there is no client {client_id} that takes mentions")
         self.mentions.wait(mention)
         return None
 

@@ -24,6 +24,10 @@ GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
 
 
+class NotThere(Exception):
+    """There is no such client; the message says which."""
+
+
 class Full(Exception):
     """No further client is admitted; the message says how many there are."""
 

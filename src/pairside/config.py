@@ -215,7 +215,9 @@ def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator
         elif name.startswith(sections):
             raise ConfigError(f"{name} sets nothing{_similar(name, variables) or ': there is no such setting'}")
     for name, text in flags.items():
-        yield known[name].flag or name, known[name], text
+        if name not in known:
+            raise ConfigError(f"there is no setting {name}{_similar(name, known)}")
+        yield known[name].flag or name, known[name], _from_text(known[name], text)
 
 
 def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Setting, Any]]:

@@ -6,7 +6,7 @@ units, ends are exclusive (as in LSP); paths are absolute and real.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import PurePath
@@ -102,17 +102,14 @@ class Editor(Protocol):
     async def diagnostics(self, path: str | None) -> Mapping[str, tuple[Diagnostic, ...]]:
         """The diagnostics by path, of one file or of all that have any."""
 
-    def awaits_diagnostics(self, path: str) -> bool:
-        """Whether something is attached to this file that will look at it again after a change."""
-
     async def show_review(self, id: int, path: str, name: str, text: str) -> None:
         """Show a proposal for `path` and let the person decide; `name` is the agent's own name for it."""
 
     def hide_review(self, id: int) -> None:
         """The review is over, however it ended. Never waits."""
 
-    def files_changed(self, paths: Iterable[str]) -> None:
-        """Files changed on disk: reload them. Never waits."""
+    async def files_changed(self, paths: Collection[str]) -> Collection[str]:
+        """Files changed on disk: reload them. Those at which something attached to the editor will look again."""
 
     def prompted(self) -> None:
         """The person sent a prompt to an agent. Never waits."""

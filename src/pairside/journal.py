@@ -36,6 +36,10 @@ class Event(NamedTuple):
     client_id: int | None
     facts: dict[str, Any]
 
+    def told(self) -> dict[str, Any]:
+        """As whoever follows is told."""
+        return {"number": self.number, "at": self.at, "kind": self.kind, "client_id": self.client_id, **self.facts}
+
 
 class Frame(NamedTuple):
     """One message on the wire of an agent, with the beginning of its contents."""

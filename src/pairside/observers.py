@@ -14,8 +14,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ import pairside
 from pairside import hunks, jsonrpc
 from pairside.bridge import Bridge
 from pairside.changes import Change, compare
+from pairside.clients import NotThere
 from pairside.editor import Diagnostic, EditorError, Operated, Position, Range, Severity, Spot
 from pairside.journal import Event, masked
 from pairside.jsonrpc import Raw, RpcError
@@ -284,6 +285,8 @@ class _Mention(msgspec.Struct):
     first: _Count | None = None
     last: _Count | None = None
     said: str | None = None
+    client_id: int | None = None
+    """Only to this client; if it is left out, to the one that was last active."""
 
 
 class _Open(msgspec.Struct):
@@ -316,6 +319,11 @@ class _Log(msgspec.Struct):
     contents: bool = False
 
 
+class _Where(msgspec.Struct):
+    where: Literal["here", "terminal"] | None = None
+    """Answer proposals here from now on, or in the agents' own terminals; None asks how it is."""
+
+
 class _Follow(msgspec.Struct):
     calls: bool = False
     """Tell of every call of a tool as well: they are many, and few want to know."""
@@ -325,16 +333,16 @@ class _Hello(msgspec.Struct):
     mark: str = ""
 
 
-class Observer:
-    """One observer's conversation: the methods are named after what they do."""
+class Answers:
+    """What somebody who watches and decides is answered: the methods are named after what they do."""
 
-    def __init__(self, server: Server, channel: Lines, pid: int | None) -> None:
+    def __init__(self, server: Server, *, by: str, pid: int | None = None) -> None:
+        """`by` is who decides, as others are told; `pid` the process that asks, where it could be an agent's."""
         self._server = server
         self._bridge = server.bridge
+        self._by = by
         self._guard = Guard(server.bridge, pid)
-        self._peer = Peer(channel, self)
-        self._methods: Mapping[str, Callable[[Raw], Any]] = {
-            "hello": self._hello,
+        self._methods: dict[str, Callable[[Raw], Any]] = {
             "status": self._status,
             "reviews": self._reviews,
             "review/show": self._show,
@@ -349,14 +357,10 @@ class Observer:
             "changes": self._changes,
             "changes/patches": self._patches,
             "log": self._log,
-            "follow": self._follow,
+            "review/where": self._where,
             "restart": self._restart,
             "stop": self._stop,
         }
-
-    async def run(self) -> None:
-        """Answer until the observer leaves."""
-        await self._peer.run()
 
     async def requested(self, method: str, params: Raw) -> Any:
         """The result of a request."""
@@ -371,21 +375,8 @@ class Observer:
             raise RpcError(NOT_PENDING, str(error), data) from None
         except Withheld as error:
             raise RpcError(UNSUITABLE, f"{error}. To mention it all the same: --force") from None
-        except (Undecidable, EditorError) as error:
+        except (Undecidable, EditorError, NotThere) as error:
             raise RpcError(UNSUITABLE, str(error)) from None
-
-    def notified(self, method: str, params: Raw) -> None:
-        """Observers tell nothing."""
-
-    async def _hello(self, params: Raw) -> dict[str, Any]:
-        self._guard.declared = printable(params.to(_Hello).mark)[:100]
-        return {
-            "version": pairside.__version__,
-            "pid": os.getpid(),
-            "port": self._server.port,
-            "editor": self._bridge.editor.name,
-            "folders": list(self._bridge.folders.value),
-        }
 
     async def _status(self, params: Raw) -> dict[str, Any]:
         return await status(self._server)
@@ -423,16 +414,14 @@ class Observer:
         asked = params.to(_Accept)
         self._guard.check()
         review = self._bridge.reviews.get(asked.id)
-        verdict = await self._bridge.reviews.accept(
-            asked.id, by="the command line", numbers=asked.hunks, text=asked.text
-        )
+        verdict = await self._bridge.reviews.accept(asked.id, by=self._by, numbers=asked.hunks, text=asked.text)
         return {"id": asked.id, "path": review.path, "agent": review.client.agent, "outcome": verdict.outcome}
 
     async def _reject(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Id)
         self._guard.check()
         review = self._bridge.reviews.get(asked.id)
-        self._bridge.reviews.reject(asked.id, by="the command line")
+        self._bridge.reviews.reject(asked.id, by=self._by)
         return {"id": asked.id, "path": review.path, "agent": review.client.agent, "outcome": "rejected"}
 
     async def _select(self, params: Raw) -> dict[str, Any]:
@@ -468,7 +457,7 @@ class Observer:
         asked = params.to(_Mention)
         self._guard.check()
         path = self._path(asked.path, asked.said)
-        client = await self._bridge.mention(Mention(path, asked.first, asked.last, asked.force))
+        client = await self._bridge.mention(Mention(path, asked.first, asked.last, asked.force), asked.client_id)
         seconds = self._bridge.limits.mention_seconds
         if client is None:
             return {"delivered": False, "waits_seconds": seconds}
@@ -550,7 +539,7 @@ class Observer:
 
     async def _log(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Log)
-        told: dict[str, Any] = {"events": [_event(event) for event in self._bridge.journal.events]}
+        told: dict[str, Any] = {"events": [event.told() for event in self._bridge.journal.events]}
         if asked.wire:
             if asked.contents:
                 self._guard.check()
@@ -565,6 +554,70 @@ class Observer:
                 for frame in self._bridge.journal.frames
             ]
         return told
+
+    async def _where(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Where)
+        if asked.where is not None:
+            self._guard.check()
+            self._bridge.review_here(asked.where == "here")
+        return {"where": "here" if self._bridge.reviews_here else "terminal"}
+
+    async def _restart(self, params: Raw) -> dict[str, Any]:
+        self._guard.check()
+        try:
+            version = await self._server.restart()
+        except RestartError as error:
+            raise RpcError(UNSUITABLE, str(error)) from None
+        return {"pid": os.getpid(), "version": version, "unreviewed_changes": len(self._bridge.changes)}
+
+    async def _stop(self, params: Raw) -> dict[str, Any]:
+        self._guard.check()
+        self._server.stop(self._by)
+        return {"pid": os.getpid()}
+
+    def _path(self, path: str, said: str | None = None) -> str:
+        """A path that an observer named, and perhaps by another name than that of the file."""
+        for one in (path, said):
+            if one is not None and not is_absolute(one):
+                raise RpcError(jsonrpc.INVALID_PARAMS, "Invalid params: not an absolute path")
+        if said is not None:
+            self._bridge.sharing.named(os.path.normpath(said), path)
+        return path
+
+    def _operated(self, what: str) -> Operated:
+        if self._server.operated is None:
+            raise EditorError(f"{what} is done in {self._bridge.editor.name} itself")
+        return self._server.operated
+
+    def _relative(self, path: str) -> str:
+        root = self._bridge.folders.value[0] if self._bridge.folders.value else "/"
+        return os.path.relpath(path, root) if self._bridge.inside(path) else path.lstrip("/")
+
+
+class Observer(Answers):
+    """One observer's conversation."""
+
+    def __init__(self, server: Server, channel: Lines, pid: int | None) -> None:
+        super().__init__(server, by="the command line", pid=pid)
+        self._peer = Peer(channel, self)
+        self._methods |= {"hello": self._hello, "follow": self._follow}
+
+    async def run(self) -> None:
+        """Answer until the observer leaves."""
+        await self._peer.run()
+
+    def notified(self, method: str, params: Raw) -> None:
+        """Observers tell nothing."""
+
+    async def _hello(self, params: Raw) -> dict[str, Any]:
+        self._guard.declared = printable(params.to(_Hello).mark)[:100]
+        return {
+            "version": pairside.__version__,
+            "pid": os.getpid(),
+            "port": self._server.port,
+            "editor": self._bridge.editor.name,
+            "folders": list(self._bridge.folders.value),
+        }
 
     async def _follow(self, params: Raw) -> None:
         """Tell every event from now on, until the observer leaves. An observer that lags misses the oldest."""
@@ -593,38 +646,7 @@ class Observer:
         """Tell events, without waiting."""
         if events:
             with contextlib.suppress(Gone):
-                await self._peer.tell("\n".join(jsonrpc.notification("event", _event(event)) for event in events))
-
-    async def _restart(self, params: Raw) -> dict[str, Any]:
-        self._guard.check()
-        try:
-            version = await self._server.restart()
-        except RestartError as error:
-            raise RpcError(UNSUITABLE, str(error)) from None
-        return {"pid": os.getpid(), "version": version, "unreviewed_changes": len(self._bridge.changes)}
-
-    async def _stop(self, params: Raw) -> dict[str, Any]:
-        self._guard.check()
-        self._server.stop("the command line")
-        return {"pid": os.getpid()}
-
-    def _path(self, path: str, said: str | None = None) -> str:
-        """A path that an observer named, and perhaps by another name than that of the file."""
-        for one in (path, said):
-            if one is not None and not is_absolute(one):
-                raise RpcError(jsonrpc.INVALID_PARAMS, "Invalid params: not an absolute path")
-        if said is not None:
-            self._bridge.sharing.named(os.path.normpath(said), path)
-        return path
-
-    def _operated(self, what: str) -> Operated:
-        if self._server.operated is None:
-            raise EditorError(f"{what} is done in {self._bridge.editor.name} itself")
-        return self._server.operated
-
-    def _relative(self, path: str) -> str:
-        root = self._bridge.folders.value[0] if self._bridge.folders.value else "/"
-        return os.path.relpath(path, root) if self._bridge.inside(path) else path.lstrip("/")
+                await self._peer.tell("\n".join(jsonrpc.notification("event", event.told()) for event in events))
 
 
 async def status(server: Server) -> dict[str, Any]:
@@ -787,13 +809,3 @@ def _why_not(change: Change) -> str:
 def _taken(waiting: asyncio.Queue[Event]) -> list[Event]:
     """All that waits in a queue, which is empty then."""
     return [waiting.get_nowait() for _ in range(waiting.qsize())]
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {
-        "number": event.number,
-        "at": event.at,
-        "kind": event.kind,
-        "client_id": event.client_id,
-        **event.facts,
-    }

@@ -305,13 +305,13 @@ class Peer:
         """Send a notification that was encoded before, for several peers. Raises `Gone`."""
         await self._send(text)
 
-    async def request(self, method: str, params: Any, *, seconds: float) -> Raw:
+    async def request(self, method: str, params: Any, *, seconds: float | None) -> Raw:
         """Ask the other side and wait for its answer.
 
         Raises:
             Gone: The conversation ended before the answer came.
             RpcError: The answer was an error.
-            TimeoutError: There was none within `seconds`.
+            TimeoutError: There was none within `seconds`; None waits as long as it takes.
         """
         self._next_id += 1
         id = self._next_id

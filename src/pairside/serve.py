@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pairside import observers, runtime
 from pairside.agents.claude import discovery, mcp, websocket
 from pairside.bridge import Bridge
+from pairside.editor import Editor
 from pairside.editors.embedded import EmbeddedEditor
+from pairside.editors.frontend import FrontendEditor
 from pairside.hooks import Hooks, Runner
 from pairside.limits import Limits
 from pairside.sharing import Policy
@@ -102,6 +104,7 @@ async def serving(
     *,
     limits: Limits,
     environment: Mapping[str, str],
+    editor: FrontendEditor | None = None,
     share: Policy | None = None,
     reviews_here: bool = True,
     hooks: Hooks | None = None,
@@ -109,7 +112,7 @@ async def serving(
     again: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Serving]:
-    """Serve the embedded editor for as long as the block runs.
+    """Serve an editor, the embedded one if none is given, for as long as the block runs.
 
     `before` is called when no other server can be starting and nothing of ours is open yet; what it raises ends
     the start. Observers may have it started anew (see `Serving.restarting`) where `next_version`
@@ -118,9 +121,11 @@ async def serving(
     Raises:
         StartError: It cannot start.
     """
-    editor = EmbeddedEditor()
-    async with Bridge(editor, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
-        editor.on_select = bridge.select
+    embedded = EmbeddedEditor() if editor is None else None
+    served: Editor = editor or embedded  # type: ignore[assignment]  # one of them is there
+    async with Bridge(served, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
+        if embedded is not None:
+            embedded.on_select = bridge.select
         try:
             state = runtime.directory(environment)
         except runtime.RuntimeDirectoryError as error:
@@ -128,9 +133,16 @@ async def serving(
         async with contextlib.AsyncExitStack() as cleanup:
             stopped, restarting = asyncio.Event(), asyncio.Event()
 
+            def stop(by: str) -> None:
+                if editor is not None:
+                    editor.tell("stopping", {"by": by})
+                stopped.set()
+
             async def restart() -> str:
                 version = await next_version()
                 bridge.journal.note("restarting", version=version)
+                if editor is not None:
+                    editor.tell("restarting", {"version": version})
                 restarting.set()
                 stopped.set()
                 return version
@@ -150,7 +162,7 @@ async def serving(
                 )
                 cleanup.push_async_callback(runner.close)  # the last of all: agents do not wait for programs
                 cleanup.push_async_callback(agents.close)
-                lock = discovery.LockFile(environment, port=agents.port, token=token, ide=editor.name)
+                lock = discovery.LockFile(environment, port=agents.port, token=token, ide=served.name)
                 serving = Serving(
                     bridge,
                     agents.port,
@@ -166,9 +178,9 @@ async def serving(
                     path=runtime.socket_path(state, agents.port),
                     port=agents.port,
                     lock_file=lock.path,
-                    stop=lambda by: stopped.set(),
+                    stop=stop,
                     restart=restart,
-                    operated=editor,
+                    operated=embedded,
                     notices=serving.notices,
                 )
                 try:
@@ -187,6 +199,9 @@ async def serving(
             ):
                 cleanup.callback(asyncio.create_task(work).cancel)
             runner.start()
+            if editor is not None:
+                answers = observers.Answers(watchers, by=editor.name)
+                editor.attach(bridge, answer=answers.requested, status=lambda: observers.status(watchers))
             yield serving
 
 

@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,10 +124,6 @@ class MemoryEditor:
         await self._busy()
         return dict(self.found) if path is None else {path: self.found.get(path, ())}
 
-    def awaits_diagnostics(self, path: str) -> bool:
-        """Whether the file is in `watched`."""
-        return path in self.watched
-
     async def show_review(self, id: int, path: str, name: str, text: str) -> None:
         """Put a review on screen."""
         await self._busy()
@@ -139,9 +135,11 @@ class MemoryEditor:
         """Take a review from the screen."""
         self.reviews.pop(id, None)
 
-    def files_changed(self, paths: Iterable[str]) -> None:
-        """Note what changed on disk."""
+    async def files_changed(self, paths: Collection[str]) -> Collection[str]:
+        """Note what changed on disk; those in `watched` are looked at again."""
+        await self._busy()
         self.reloaded.extend(paths)
+        return self.watched.intersection(paths)
 
     def prompted(self) -> None:
         """Count the prompts."""

@@ -92,6 +92,17 @@ class Robot:
         """The texts of a tool's result."""
         return self._do(self._ready.result(SECONDS).call(tool, **arguments))
 
+    def begin_call(self, tool: str, **arguments: Any) -> Future[list[str]]:
+        """Call a tool without waiting for its result: the future texts."""
+        agent = self._ready.result(SECONDS)
+        answer = asyncio.run_coroutine_threadsafe(agent.call(tool, **arguments), self._loop)
+        self._proposals.append(answer)
+        return answer
+
+    def ask(self, method: str, params: Any = None) -> Any:
+        """The result of any request."""
+        return self._do(self._ready.result(SECONDS).request(method, params))
+
     def wait_told(self, method: str, count: int = 1) -> Any:
         """What it was told with the newest notification of that method, once there are so many."""
         return self._do(self._ready.result(SECONDS).wait_told(method, count))

@@ -15,8 +15,10 @@ class TimedOut(AssertionError):
     """A condition did not come true in time; the message says which, and what was there instead."""
 
 
-def until(condition: Callable[[], T | None], *, timeout: float, what: str | Callable[[], str]) -> T:
-    """Return the first true value of `condition`, asked every 50 ms for at most `timeout` seconds.
+def until(
+    condition: Callable[[], T | None], *, timeout: float, what: str | Callable[[], str], every: float = POLL_SECONDS
+) -> T:
+    """Return the first true value of `condition`, asked at intervals of `every` seconds for at most `timeout` seconds.
 
     `what` describes the condition; as a function it is called only after a failure.
 
@@ -30,4 +32,4 @@ def until(condition: Callable[[], T | None], *, timeout: float, what: str | Call
             return value
         if time.monotonic() >= deadline:
             raise TimedOut(f"not within {timeout:g} s: {what() if callable(what) else what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)

@@ -16,6 +16,7 @@ from pairside.cli.exits import Exit, Failure
 COMMANDS = {
     "run": "run.run",
     "serve": "serve.serve",
+    "frontend": "frontend.frontend",
     "env": "run.env",
     "status": "look.status",
     "doctor": "doctor.doctor",

@@ -11,10 +11,8 @@ import logging
 import os
 import queue
 import select
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -25,6 +23,7 @@ from pairside.cli.client import Closed, NotAnswering, Refused, Server, find, ser
 from pairside.cli.common import json_text
 from pairside.cli.exits import Exit, Failure
 from pairside.cli.lines import Commentary, clock, coloured, headline, warnings, whole
+from pairside.cli.signals import Signals
 from pairside.text import printable
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def serve(
     commands that decide them, the decisions, and what was written without a review. SIGTERM, SIGINT and SIGHUP end it
     with status 0. The exit status is 7 if another pairside serves the folder already.
     """
-    signals = _Signals()
+    signals = Signals()
     before = _Before.read()
     again: Serving | None = None
     import asyncio
@@ -134,7 +133,7 @@ def _check(folders: list[str]) -> None:
     click.echo(package.__version__)
 
 
-async def _next_version() -> str:
+async def next_version() -> str:
     """The version that would start in our place, with our own arguments.
 
     Raises:
@@ -189,53 +188,12 @@ class _Before(NamedTuple):
         os.environ[RESTARTED] = f"{os.getpid()} {'on' if self.shares else 'off'}"
 
 
-class _Signals:
-    """SIGTERM, SIGINT and SIGHUP: each asks the server to stop, from the first moment to the last.
-
-    They are not left to the event loop, which takes its handlers away before the process has ended: a second signal
-    would kill it then, and the status would not be 0.
-    """
-
-    def __init__(self) -> None:
-        self._asked: Callable[[], None] = lambda: sys.exit(Exit.OK)
-        # Under nohup SIGHUP is ignored, and stays so.
-        self._numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            self._numbers.append(signal.SIGHUP)
-        self._came = False
-        for number in self._numbers:
-            signal.signal(number, lambda number, frame: self._asked())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)  # kept back while this program was started anew
-
-    @contextlib.contextmanager
-    def call(self, asked: Callable[[], None]) -> Iterator[None]:
-        """Call something instead of ending the process, while the block runs; after it only take note."""
-        self._asked = asked
-        try:
-            yield
-        finally:
-            self._asked = self._take
-
-    def _take(self) -> None:
-        self._came = True
-
-    def hold(self) -> bool:
-        """Keep the signals back until this process is another program; returns whether one has come before."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
-        return self._came or bool(signal.sigpending() & set(self._numbers))
-
-    def ignore(self) -> None:
-        """The process ends by itself now. (Python takes its own handlers away a moment before its end.)"""
-        for number in self._numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-
 async def _serve(
     folders: list[str],
     settings: config.Config,
     output: Output,
     teller: _Prose | _Json | None,
-    signals: _Signals,
+    signals: Signals,
     *,
     new: bool,
     before: _Before | None,
@@ -280,7 +238,7 @@ async def _serve(
                 share=settings.share,
                 reviews_here=settings.review_where == "here",
                 hooks=settings.hooks,
-                next_version=_next_version,
+                next_version=next_version,
                 again=before is not None,
                 before=check,
             ) as served:

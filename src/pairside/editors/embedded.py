@@ -6,7 +6,7 @@ It keeps which files are open, and the diagnostics that were imported. What is s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pairside.editor import Diagnostic, Document, EditorError, Position, Range, Selection, Spot, language_of
 from pairside.text import decode_file, from_utf16, read_file, utf16_length
@@ -94,18 +94,15 @@ class EmbeddedEditor:
                     result[where] = result.get(where, ()) + diagnostics
         return result
 
-    def awaits_diagnostics(self, path: str) -> bool:
-        """Nothing looks at files here on its own."""
-        return False
-
     async def show_review(self, id: int, path: str, name: str, text: str) -> None:
         """Observers see the review by themselves."""
 
     def hide_review(self, id: int) -> None:
         """Observers see that by themselves."""
 
-    def files_changed(self, paths: Iterable[str]) -> None:
-        """Files are read when they are asked for."""
+    async def files_changed(self, paths: Collection[str]) -> Collection[str]:
+        """Files are read when they are asked for, and nothing looks at them on its own."""
+        return ()
 
     def prompted(self) -> None:
         """What was selected went with the prompt, unless it is meant to stand."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -104,24 +104,21 @@ async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, 
     try:
         async with asyncio.timeout_at(deadline + 0.1):
             found = await bridge.editor.diagnostics(None)
-    except TimeoutError:
-        raise ToolError("the editor did not answer in time") from None
-    except EditorError as error:
-        raise ToolError(str(error)) from None
+    except (TimeoutError, EditorError):
+        found = bridge.all_pushed_diagnostics
     return {path: some for path, some in found.items() if bridge.sharing.shares(Kind.DIAGNOSTICS, path)}
 
 
-async def _settle(bridge: Bridge, written: Iterable[str], deadline: float) -> None:
+async def _settle(bridge: Bridge, written: Collection[str], deadline: float) -> None:
     """Tell the editor what was written, and wait until it has looked at what it watches, or the deadline."""
     known = bridge.diagnosed.value
     version = bridge.diagnosed.version
-    bridge.editor.files_changed(written)
-    awaited = {path for path in written if bridge.editor.awaits_diagnostics(path)}
     try:
         async with asyncio.timeout_at(deadline):
+            awaited = await bridge.editor.files_changed(written)
             while any(not bridge.diagnosed_since(path, known) for path in awaited):
                 version = await bridge.diagnosed.changed(version)
-    except TimeoutError:
+    except (TimeoutError, EditorError):
         pass
 
 
