@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "serve.serve",
     "frontend": "frontend.frontend",
     "env": "run.env",
+    "nvim": "nvim.nvim",
     "status": "look.status",
     "doctor": "doctor.doctor",
     "reviews": "look.reviews",

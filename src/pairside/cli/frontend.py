@@ -35,6 +35,11 @@ def frontend() -> None:
 
     Editors start this, not people: see docs/front-ends.md.
     """
+    from pairside.cli.serve import CHECKED
+
+    if os.environ.pop(CHECKED, None) == str(os.getppid()):
+        click.echo(package.__version__)  # the one that runs wants to know what would start in its place
+        return
     signals = Signals()
     output = open(os.dup(1), "wb", buffering=0)  # noqa: SIM115  # the event loop closes it
     _log_instead()
