@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from types import FrameType
 
-from bench import calls, connections, idle, starts
+from bench import calls, connections, idle, neovim, starts
 from bench.figures import Figure, Unavailable, table
 
 BENCHMARKS: dict[str, Callable[..., list[Figure]]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[..., list[Figure]]] = {
     "idle": idle.idle,
     "connections": connections.connections,
     "status": starts.status,
+    **neovim.NEOVIM,
 }
 LIMIT_SECONDS = 120
 """What one benchmark may take."""

@@ -23,8 +23,7 @@ PACKAGE = Path(__file__).parents[1]
 def nvim(arguments: tuple[str, ...]) -> None:
     """Start Neovim with pairside's plugin and without your configuration.
 
-    All arguments are Neovim's. The plugin in your own configuration is not touched by it; `pairside nvim --clean`
-    is the same as `pairside nvim`.
+    All arguments are Neovim's. Your own configuration is neither read nor changed.
     """
     program = shutil.which("nvim")
     if program is None:
