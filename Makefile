@@ -6,7 +6,7 @@ WORKSPACE ?= .
 export WORKSPACE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench reference picture clean
+.PHONY: help install run test check bench reference picture clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -20,6 +20,8 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/run.stamp
+
+install: $(VENV)/run.stamp ## make .venv with pairside and what it needs to run
 
 run: $(VENV)/run.stamp ## serve WORKSPACE (the current folder) and review what agents propose
 	@folder="$$WORKSPACE"; case "$$folder" in "~/"*) folder="$$HOME/$${folder#"~/"}";; esac; \

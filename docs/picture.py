@@ -1,10 +1,10 @@
-"""Owns the picture of a session in the README: docs/picture.svg, made from the cells of two real terminals.
+"""Owns the pictures of sessions in the README, made from the cells of real terminals.
 
     python tests/e2e/netns.py -- python -m docs.picture
 
-In one terminal runs the real Claude Code CLI, with the scripted model of the end-to-end tests, in the other pairside.
-What is on the picture is what the two wrote, cell by cell. When the session does not go as scripted nothing is
-written and the status is 1.
+`picture.svg`: in one terminal runs the real Claude Code CLI, with the scripted model of the end-to-end tests, in the
+other pairside. `neovim.svg`: Neovim with the plugin, and the CLI in a terminal of Neovim. What is on a picture is what
+the programs wrote, cell by cell. When a session does not go as scripted nothing is written and the status is 1.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,22 +40,22 @@ from tests.e2e.claude import (
     seed,
 )
 from tests.e2e.home import Home
-from tests.e2e.model import Model, text, tool
+from tests.e2e.model import Block, Model, ModelRequest, text, tool
 from tests.e2e.served import Served
 from tests.e2e.until import until
+from tests.nvim.editor import binary
 
-PICTURE = Path(__file__).resolve().parent / "picture.svg"
+FOLDER = Path(__file__).resolve().parent
 MAX_BYTES = 60_000
-
-ROWS = 31
-COLUMNS = 58
-"""Of each terminal."""
 
 PROJECT = Path("/tmp/shop")
 """Its name is on the picture, so it is not one of the throwaway names below a temporary folder."""
 
 SECONDS = 30.0
 STILL_SECONDS = 2.0
+THINKING_SECONDS = 1.0
+
+READY_BESIDE = r"❯"
 
 BEFORE = """\
 import math
@@ -82,12 +84,6 @@ def area(radius):
 """
 TAKEN = AFTER.replace("math.pi * radius**2", "3.14 * radius * radius")
 """With the first hunk alone."""
-
-TITLE = "A review in two terminals: Claude Code and pairside"
-DESCRIPTION = (
-    "On the left Claude Code is asked to tidy up shop.py. On the right pairside shows what it proposes, hunk by hunk: "
-    "the first hunk is accepted, the second is left out, and Claude Code writes the file so."
-)
 
 # The renderer.
 
@@ -222,12 +218,20 @@ def _fills(style: Style) -> bool:
     return style.background is not None or style.underlined or style.struck
 
 
+def ground(pane: Sequence[Sequence[Cell]]) -> str:
+    """The background that most of a screen has: the terminal's own, or that which a program gave to all of it."""
+    counted = Counter(cell.style.background for row in pane for cell in row)
+    return max(counted, key=lambda background: counted[background], default=None) or BACKGROUND
+
+
 def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, description: str) -> str:
     """The terminals side by side as an SVG document; each is `columns` wide.
 
-    It brings its own background, so it can be read on any page. The characters are text: they can be selected, and
-    are drawn in the reader's own monospaced font, fitted to the grid.
+    It brings its own background, that of the first terminal, so it can be read on any page. The characters are text:
+    they can be selected, and are drawn in the reader's own monospaced font, fitted to the grid.
     """
+    background = ground(panes[0])
+    panes = [[[_on(background, cell) for cell in row] for row in pane] for pane in panes]
     rows = max(len(pane) for pane in panes)
     across = len(panes) * columns + (len(panes) - 1) * GAP
     width, height = across * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
@@ -243,7 +247,7 @@ def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, des
         f"fill:{FOREGROUND};white-space:pre}}",
         *dict.fromkeys(f".{name}{{{_css(style)}}}" for style, name in looks.items() if name),
         "</style>",
-        f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8" fill="{BACKGROUND}" stroke="{EDGE}"/>',
+        f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8" fill="{background}" stroke="{EDGE}"/>',
     ]
     for left in lefts[1:]:
         x = left - GAP * CELL_WIDTH / 2
@@ -252,6 +256,12 @@ def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, des
         for number, row in enumerate(pane):
             lines += _line(runs(row), left, MARGIN + number * CELL_HEIGHT, looks)
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _on(background: str, cell: Cell) -> Cell:
+    """The cell without the background that is there already, and with its own where that is another."""
+    own = cell.style.background or BACKGROUND
+    return replace(cell, style=replace(cell.style, background=None if own == background else own))
 
 
 def _line(line: Sequence[Run], left: int, top: int, looks: Mapping[Style, str]) -> Iterator[str]:
@@ -300,18 +310,18 @@ def _written(words: str) -> str:
     return escape(_UNWRITABLE.sub("\ufffd", words))
 
 
-# The session.
+# The sessions.
 
 
 class Shell:
     """A shell in a terminal of its own, in the project, from its making until the end of the block."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+    def __init__(self, environment: Mapping[str, str], *, rows: int, columns: int) -> None:
+        self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self._lock = threading.Lock()
         self._process, self._terminal = on_terminal(
-            ["/bin/sh", "-i"], rows=ROWS, columns=COLUMNS, directory=PROJECT, environment=environment
+            ["/bin/sh", "-i"], rows=rows, columns=columns, directory=PROJECT, environment=environment
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -399,11 +409,29 @@ class Shell:
             self._process.wait(5.0)
 
 
-def session(claude: Path) -> list[list[list[Cell]]]:
-    """Play the session with the CLI at that path, and return the cells of its two terminals.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a session is played on: the project, its file, and what the programs need in their environment."""
+
+    home: Home
+    file: Path
+    environment: Mapping[str, str]
+
+    def wait_written(self, content: str) -> None:
+        """Wait until the agent has written the file so.
+
+        Raises:
+            TimedOut: It did not within 30 s.
+        """
+        read = partial(self.file.read_text, encoding="utf-8")
+        until(lambda: read() == content, timeout=SECONDS, what=lambda: f"{content!r} in the file; it is {read()!r}")
+
+
+@contextmanager
+def stage(claude: Path, *programs: Path, said: str) -> Iterator[Stage]:
+    """The project and the model until the end of the block; the model says at the end of its turn what is given.
 
     Raises:
-        TimedOut: It does not go as scripted.
         OSError: Something of that name is where the project should be.
     """
     with ExitStack() as stack:
@@ -419,12 +447,17 @@ def session(claude: Path) -> list[list[list[Cell]]]:
         model = stack.enter_context(Model())
         model.script(
             "tidy",
-            [tool("Read", file_path=str(file))],
+            thoughtful(tool("Read", file_path=str(file))),
             [tool("Write", file_path=str(file), content=AFTER)],
-            [text("Done: total() uses sum() now. You kept area() as it was.")],
+            [text(said)],
         )
+        # A path of the agent may be on the screen: this is one that people have.
+        local = home.home / ".local" / "bin" / claude.name
+        local.parent.mkdir(parents=True)
+        local.symlink_to(claude)
+        folders = [program.parent for program in (local, *programs, Path(sys.executable))]
         environment = home.environment(
-            PATH=os.pathsep.join([str(claude.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            PATH=os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
             PS1="$ ",
             TZ="UTC",
             ANTHROPIC_API_KEY=API_KEY,
@@ -434,15 +467,37 @@ def session(claude: Path) -> list[list[list[Cell]]]:
             DISABLE_ERROR_REPORTING="1",
             DISABLE_TELEMETRY="1",
         )
-        right = stack.enter_context(Shell(environment))
-        left = stack.enter_context(Shell(environment))
+        yield Stage(home, file, environment)
+
+
+def thoughtful(block: Block) -> Callable[[ModelRequest], Sequence[Block]]:
+    """An answer that takes a second, as real ones do at least: by then whoever asked has their hands off the keys."""
+
+    def answer(_: ModelRequest) -> Sequence[Block]:
+        time.sleep(THINKING_SECONDS)
+        return [block]
+
+    return answer
+
+
+def in_two_terminals(claude: Path) -> list[list[list[Cell]]]:
+    """Review in a terminal beside the agent's, hunk by hunk; the cells of both at the end.
+
+    Raises:
+        TimedOut: It does not go as scripted.
+        OSError: Something of that name is where the project should be.
+    """
+    with ExitStack() as stack:
+        set_up = stack.enter_context(stage(claude, said="Done: total() uses sum() now. You kept area() as it was."))
+        right = stack.enter_context(Shell(set_up.environment, rows=31, columns=58))
+        left = stack.enter_context(Shell(set_up.environment, rows=31, columns=58))
         for shell in (left, right):
             shell.wait(r"^\$")
         left.enter("pairside run --review claude")
         left.wait(READY)
         right.enter("pairside")
         right.wait("Waiting for a proposal")
-        Served(home).wait_clients()
+        Served(set_up.home).wait_clients()
         left.enter("Tidy up shop.py")
         right.wait(r"Accept hunk 1/2\?")
         right.enter("y", "?] y")
@@ -450,30 +505,108 @@ def session(claude: Path) -> list[list[list[Cell]]]:
         right.enter("n", "?] n")
         right.wait(r"Accepted hunk 1 of shop\.py.*\nWaiting for a proposal")
         left.wait(r"Done: total[^❯]+ for \d+s[^❯]+❯")  # what it says at the end of a turn
-        if (written := file.read_text(encoding="utf-8")) != TAKEN:
-            raise ValueError(f"the file is not what was accepted: {written!r}")
+        set_up.wait_written(TAKEN)
         left.wait_still(without="/effort")  # the mascot moves for a while, and this hint comes and goes
         return [left.cells(), right.cells()]
 
 
-def main() -> int:
-    """Make the picture anew; the status is 1, and the old one stays, when that fails."""
+def in_neovim(claude: Path) -> list[list[list[Cell]]]:
+    """Review in Neovim, with the agent in a terminal of Neovim; the cells while the proposal waits.
+
+    Then it is accepted, so that what is on the picture is known to work.
+
+    Raises:
+        TimedOut: It does not go as scripted.
+        OSError: Something of that name is where the project should be, or there is no Neovim.
+    """
+    with ExitStack() as stack:
+        program = binary("0.11.4")
+        set_up = stack.enter_context(stage(claude, program, said="Done: total() uses sum(), area() uses math.pi."))
+        environment = {**set_up.environment, "COLORTERM": "truecolor"}
+        neovim = stack.enter_context(Shell(environment, rows=32, columns=120))
+        neovim.wait(r"^\$")
+        neovim.enter("pairside nvim shop.py")
+        neovim.wait(r"(?m)^import math")
+        neovim.enter(":Pairside toggle --permission-mode manual")
+        neovim.wait(READY_BESIDE)
+        Served(set_up.home).wait_clients()
+        neovim.enter("Tidy up shop.py")
+        neovim.wait(r":w accept · :q reject")
+        neovim.wait(r"Do you want to overwrite shop\.py\?")
+        neovim.wait_still(without=r"/effort")
+        pane = neovim.cells()
+        neovim.enter(":w")
+        set_up.wait_written(AFTER)
+        neovim.wait(r"(?s)Done: total")
+        neovim.wait_still(without=r":w accept")
+        print(neovim.shown)
+        return [pane]
+
+
+# The pictures.
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture: where it is, what it is called, and the session of which it is made."""
+
+    path: Path
+    title: str
+    description: str
+    play: Callable[[Path], list[list[list[Cell]]]]
+
+    def made(self, claude: Path) -> bytes:
+        """Play the session with the CLI at that path, and draw it.
+
+        Raises:
+            TimedOut: It does not go as scripted.
+            OSError: Something of that name is where the project should be, or a program is missing.
+            ValueError: The picture is too large.
+        """
+        panes = self.play(claude)
+        document = svg(panes, max(sum(cell.width for cell in row) for row in panes[0]), self.title, self.description)
+        if (size := len(document.encode())) > MAX_BYTES:
+            raise ValueError(f"{self.path.name} would have {size} bytes, more than {MAX_BYTES}")
+        return document.encode()
+
+
+TERMINALS = Picture(
+    FOLDER / "picture.svg",
+    "A review in two terminals: Claude Code and pairside",
+    "On the left Claude Code is asked to tidy up shop.py. On the right pairside shows what it proposes, hunk by hunk: "
+    "the first hunk is accepted, the second is left out, and Claude Code writes the file so.",
+    in_two_terminals,
+)
+NEOVIM = Picture(
+    FOLDER / "neovim.svg",
+    "A review in Neovim: Claude Code and what it proposes",
+    "On the right Claude Code, in a terminal of Neovim, is asked to tidy up shop.py, and waits. On the left Neovim shows "
+    "the file and what Claude Code proposes as a diff. Above it stands what to do: :w accepts, :q rejects, do and dp take "
+    "single hunks.",
+    in_neovim,
+)
+PICTURES = {picture.path.stem: picture for picture in (TERMINALS, NEOVIM)}
+
+
+def main(names: Sequence[str]) -> int:
+    """Make the pictures of these names anew, without any all; the status is 1, and the old ones stay, when that fails."""
     claude = find_claude()
     try:
+        if unknown := set(names) - set(PICTURES):
+            raise ValueError(f"there is none called {', '.join(sorted(unknown))}; there are {', '.join(PICTURES)}")
         if claude is None:
             raise FileNotFoundError("the Claude Code CLI is not installed: run tests/e2e/install_cli.py")
         if not netns.is_loopback_only():
             raise OSError("run this in a loopback-only namespace: python tests/e2e/netns.py -- python -m docs.picture")
-        picture = svg(session(claude), COLUMNS, TITLE, DESCRIPTION).encode()
-        if len(picture) > MAX_BYTES:
-            raise ValueError(f"the picture has {len(picture)} bytes, more than {MAX_BYTES}")
+        made = {picture: picture.made(claude) for name, picture in PICTURES.items() if name in (names or PICTURES)}
     except (AssertionError, OSError, ValueError) as error:
         sys.stderr.write(f"no picture: {error}\n")
         return 1
-    PICTURE.write_bytes(picture)
-    sys.stdout.write(f"{PICTURE.name}: {len(picture)} bytes\n")
+    for picture, document in made.items():
+        picture.path.write_bytes(document)
+        sys.stdout.write(f"{picture.path.name}: {len(document)} bytes\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -28,6 +28,10 @@ define("Pairside", nil, {
   end,
 })
 
+local function complete_files(lead)
+  return require("pairside.command").complete_files(lead)
+end
+
 -- The commands of claudecode.nvim. Where that plugin is there too, they are its own.
 for name, alias in pairs({
   ClaudeCode = { "toggle", nargs = "*" },
@@ -36,7 +40,7 @@ for name, alias in pairs({
   ClaudeCodeClose = { "close", nargs = 0 },
   ClaudeCodeSendText = { "send-text", nargs = "+", bang = true },
   ClaudeCodeSelectModel = { "select-model", nargs = "*" },
-  ClaudeCodeAdd = { "add", nargs = "+", complete = "file" },
+  ClaudeCodeAdd = { "add", nargs = "+", complete = complete_files },
   ClaudeCodeSend = { "send", nargs = 0, range = true },
   ClaudeCodeTreeAdd = { "tree-add", nargs = 0, range = true },
   ClaudeCodeDiffAccept = { "accept", nargs = 0 },

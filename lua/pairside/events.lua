@@ -6,6 +6,13 @@ local M = {}
 -- An agent says its name first and its process a moment later; one without a process is not waited for longer.
 local INTRODUCTION_MS = 1000
 
+-- How claudecode.nvim calls the ends of a review.
+local REASONS = {
+  accepted = "diff tab closed after save",
+  rejected = "diff tab closed after reject",
+  ["pairside has ended"] = "shutdown",
+}
+
 -- What claudecode.nvim calls an event, and its data made from ours.
 ---@type table<string, { name: string, data: fun(data: table): table }>
 local COUNTERPARTS = {
@@ -27,7 +34,7 @@ local COUNTERPARTS = {
   ReviewClosed = {
     name = "DiffClosed",
     data = function(data)
-      return { tab_name = data.name, file_path = data.path, reason = data.reason }
+      return { tab_name = data.name, file_path = data.path, reason = REASONS[data.reason] or data.reason }
     end,
   },
   SendComplete = {

@@ -30,7 +30,7 @@ M.failure = nil
 local shares = true
 
 -- Everything about one child. A new one is another table, so nothing that an old one still says can be mistaken.
----@type { rpc: table, wanted: boolean, started: integer, restarting: boolean, waiting: table }?
+---@type { wire: pairside.Wire, wanted: boolean, started: integer, restarting: boolean, waiting: table, broken: string? }?
 local child = nil
 local ends = 0
 local told = false
@@ -136,7 +136,12 @@ local function over(one, code, signal)
     start()
     return
   end
-  local how = signal ~= 0 and ("signal %d"):format(signal) or ("status %d"):format(code)
+  local how = one.broken or (signal ~= 0 and ("signal %d"):format(signal) or ("status %d"):format(code))
+  -- What it wrote before it had a log is the only word there is of it.
+  local last = vim.trim(one.wire.stderr()):match("[^\n]*$")
+  if last ~= "" and not one.broken then
+    how = ("%s: %s"):format(how, last)
+  end
   if vim.uv.now() - one.started > STEADY_MS then
     ends = 0
   end
@@ -165,7 +170,7 @@ local function answered(one, failure, hello)
   if failure then
     one.wanted = false
     fail(failure)
-    one.rpc.terminate()
+    one.wire.stop()
     return
   end
   if hello.protocol ~= PROTOCOL or hello.version ~= require("pairside.version") then
@@ -197,30 +202,25 @@ function start()
     return
   end
   local one = { wanted = true, started = vim.uv.now(), restarting = false, waiting = {} }
-  local spawned, rpc = pcall(vim.lsp.rpc.start, command, {
-    server_request = function(method, params)
-      return requested(method, params)
-    end,
+  local spawned, wire = pcall(require("pairside.wire").start, command, {
+    request = requested,
     notification = function(method, params)
       if child == one then
         notified(method, params)
       end
     end,
-    on_exit = vim.schedule_wrap(function(code, signal)
-      over(one, code, signal)
-    end),
-    on_error = function(code, problem)
-      message.error(("pairside said something that cannot be read (%s): %s"):format(code, vim.inspect(problem)))
+    broken = function(why)
+      one.broken = ("%s does not speak the protocol: %s"):format(table.concat(command, " "), why)
     end,
-  }, {
-    -- In a process group of its own: when Neovim is suspended the agents are still served.
-    detached = true,
+    exit = function(code, signal)
+      over(one, code, signal)
+    end,
   })
   if not spawned then
-    fail(("cannot start %s: %s"):format(command[1], rpc))
+    fail(("cannot start %s: %s"):format(command[1], wire))
     return
   end
-  one.rpc = rpc
+  one.wire = wire
   child, M.state = one, "starting"
   local settings = object(options.settings())
   local version = vim.version()
@@ -239,7 +239,7 @@ function start()
     if child == one and M.state == "starting" then
       one.wanted = false
       fail(("pairside does not answer: %s"):format(table.concat(command, " ")))
-      rpc.terminate()
+      wire.stop()
     end
   end, HELLO_MS)
 end
@@ -262,7 +262,7 @@ function M.stop()
   end
   one.wanted = false
   -- The end of its input is the end; it is not killed, because it has to clean up.
-  one.rpc.notify("exit", vim.empty_dict())
+  one.wire.notify("exit", vim.empty_dict())
 end
 
 --- Ends the process and starts it again, on the same port.
@@ -271,7 +271,7 @@ function M.restart()
     M.start()
   else
     child.restarting = true
-    child.rpc.notify("exit", { restart = true })
+    child.wire.notify("exit", { restart = true })
   end
 end
 
@@ -289,22 +289,22 @@ function M.request(method, params, done)
   end
   local token = {}
   one.waiting[token] = done
-  local sent, problem = pcall(one.rpc.request, method, object(params), function(failure, result)
+  local problem = one.wire.request(method, object(params), function(failure, result)
     local waiting = one.waiting[token]
     one.waiting[token] = nil
     if not waiting then
       return
     end
     if failure then
-      waiting(nil, failure.message or tostring(failure))
+      waiting(nil, failure.message or vim.inspect(failure))
     else
       waiting(result)
     end
   end)
-  if not sent or problem == false then
+  if problem then
     one.waiting[token] = nil
     vim.schedule(function()
-      done(nil, sent and "pairside has ended" or tostring(problem))
+      done(nil, problem)
     end)
   end
 end
@@ -314,8 +314,16 @@ end
 ---@param params table?
 function M.notify(method, params)
   if child ~= nil and M.state == "running" then
-    child.rpc.notify(method, object(params))
+    child.wire.notify(method, object(params))
   end
+end
+
+--- Whether a notification has come already that is dispatched after what is dispatched now.
+---@param method string
+---@param test fun(params: table): boolean
+---@return boolean
+function M.ahead(method, test)
+  return child ~= nil and child.wire.ahead(method, test)
 end
 
 M.notices["stopping"] = function()

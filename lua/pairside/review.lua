@@ -165,6 +165,7 @@ local function show(review)
     prepare(review)
   end
   local layout = review.layout or options().layout
+  local again = review.seen
   review.shown = windows().open(review, layout, idle.now(QUIET_MS))
   review.aside = false
   seal(review)
@@ -172,6 +173,9 @@ local function show(review)
     require("pairside.review.unified").open(review)
   end
   hint()
+  if again then
+    return
+  end
   require("pairside.events").fire("ReviewOpened", {
     id = review.id,
     agent = review.agent,
@@ -615,6 +619,12 @@ local function asked(params)
     seen = false,
     told_dirty = false,
   }
+  if process.ahead("review/hide", function(told)
+    return told.id == review.id
+  end) then
+    -- It was over before Neovim had the time to hear of it.
+    return { state = "waiting" }
+  end
   if dirty(review) then
     message.warn(refusal(review))
     return { failure = refusal(review) }

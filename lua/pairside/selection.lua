@@ -100,17 +100,11 @@ local function beginning(from, to, last_row)
   if last_row < row then
     row, column = last_row, text.length(0, last_row)
   end
-  if row == from[1] then
-    column = math.min(column, from[2] + READ_BYTES)
-  else
-    column = math.min(column, READ_BYTES)
-  end
+  local before = vim.api.nvim_buf_get_offset(0, row) - vim.api.nvim_buf_get_offset(0, from[1])
+  column = math.min(column, (row == from[1] and from[2] or 0) + READ_BYTES - before)
   local lines = vim.api.nvim_buf_get_text(0, from[1], from[2], row, column, {})
-  for index, line in ipairs(lines) do
-    lines[index] = text.valid(line)
-  end
   -- If it ends inside of a character, that one is left out.
-  return (table.concat(lines, "\n"):gsub("(\239\191\189)+$", ""))
+  return (text.valid(table.concat(lines, "\n"):sub(1, READ_BYTES)):gsub("(\239\191\189)+$", ""))
 end
 
 -- What is selected in lines and in characters, where `one` and `two` are its corners as of getpos().

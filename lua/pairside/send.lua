@@ -249,6 +249,13 @@ local function all(list, how)
   step(1)
 end
 
+--- Mentions files, folders or lines, one after the other, tells the person how it went, and shows the agent's terminal.
+---@param list pairside.Mention[]
+---@param how? pairside.SendOptions
+function M.all(list, how)
+  all(list, how)
+end
+
 local VISUAL = "^[vV\22]"
 
 -- The lines that are selected at this moment, from 1; Visual mode is left.

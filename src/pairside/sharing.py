@@ -22,6 +22,7 @@ from pairside.text import links
 EXCLUDE = (".env*", "*.pem", "*.key", "id_*", "*secret*", "*credential*")
 
 NAMES_KEPT = 10_000
+ANSWERS_KEPT = 1000
 FRESH_SECONDS = 0.5
 """For so long the patterns are not asked again about the same file."""
 
@@ -52,7 +53,6 @@ class Withheld(Exception):
 class _Answer(NamedTuple):
     """Which pattern excluded a file, a moment ago."""
 
-    path: str
     folders: tuple[str, ...]
     at: float
     pattern: str | None
@@ -69,7 +69,8 @@ class Sharing:
         self._patterns = [(pattern, _compiled(pattern)) for pattern in policy.exclude]
         self._by_name: dict[str, str] = {}
         """The files that another name excludes, by their real paths, with the pattern."""
-        self._last: _Answer | None = None
+        self._answers: dict[str, _Answer] = {}
+        """By path, the latest last."""
 
     def shares(self, kind: Kind, path: str) -> bool:
         """Whether agents may know that about a file, given by its absolute path."""
@@ -109,10 +110,13 @@ class Sharing:
             return self._by_name[path]
         # A cursor that moves asks this many times a second, and the links on the way to a file hardly ever change.
         folders, now = tuple(self._folders()), time.monotonic()
-        last = self._last
-        if last is None or last.path != path or last.folders != folders or now - last.at > FRESH_SECONDS:
-            last = _Answer(path, folders, now, self._by_any_name(path))
-            self._last = last
+        last = self._answers.get(path)
+        if last is None or last.folders != folders or now - last.at > FRESH_SECONDS:
+            last = _Answer(folders, now, self._by_any_name(path))
+            self._answers.pop(path, None)
+            self._answers[path] = last
+            while len(self._answers) > ANSWERS_KEPT:
+                del self._answers[next(iter(self._answers))]
         return last.pattern
 
     def _by_any_name(self, path: str) -> str | None:

@@ -100,8 +100,10 @@ class Server:
             try:
                 again = find(port=self.port)
             except Failure:
-                # It is the same process that starts anew: where that has ended there is nothing to wait for.
-                if time.monotonic() > deadline or not runtime.is_alive(self.facts["pid"]):
+                # The embedded editor's is the same process that starts anew: where that has ended there is nothing to
+                # wait for. Another editor starts another process.
+                same = self.facts["editor"] == "pairside"
+                if time.monotonic() > deadline or (same and not runtime.is_alive(self.facts["pid"])):
                     raise Closed from None
                 time.sleep(RECONNECT_POLL)
             else:
