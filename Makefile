@@ -45,7 +45,7 @@ bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run
 reference: $(VENV)/dev.stamp ## write docs/reference.md anew
 	$(BIN)/python docs/generate.py
 
-picture: $(VENV)/dev.stamp ## write docs/picture.svg anew, from a session with the real Claude Code CLI
+picture: $(VENV)/dev.stamp ## write the pictures in docs anew, from sessions with the real Claude Code CLI
 	$(BIN)/python tests/e2e/install_cli.py
 	$(BIN)/python tests/e2e/netns.py -- $(BIN)/python -m docs.picture
 

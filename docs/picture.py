@@ -1,6 +1,6 @@
 """Owns the pictures of sessions in the README, made from the cells of real terminals.
 
-    python tests/e2e/netns.py -- python -m docs.picture
+    python tests/e2e/netns.py -- python -m docs.picture [picture] [neovim]
 
 `picture.svg`: in one terminal runs the real Claude Code CLI, with the scripted model of the end-to-end tests, in the
 other pairside. `neovim.svg`: Neovim with the plugin, and the CLI in a terminal of Neovim. What is on a picture is what
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,8 +55,7 @@ PROJECT = Path("/tmp/shop")
 SECONDS = 30.0
 STILL_SECONDS = 2.0
 THINKING_SECONDS = 1.0
-
-READY_BESIDE = r"❯"
+"""Of the model before its first answer."""
 
 BEFORE = """\
 import math
@@ -116,6 +116,8 @@ PALETTE = {
     "brightwhite": "#ffffff",
 }
 """The sixteen colours by pyte's names. Every one can be read on the background."""
+
+UPRIGHT = "\N{BOX DRAWINGS LIGHT VERTICAL}"
 
 # XML 1.0 takes no other control characters; a surrogate cannot be encoded.
 _UNWRITABLE = re.compile(r"[^\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -232,11 +234,12 @@ def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, des
     """
     background = ground(panes[0])
     panes = [[[_on(background, cell) for cell in row] for row in pane] for pane in panes]
+    written = [[runs([_blank(cell) for cell in row]) for row in pane] for pane in panes]
     rows = max(len(pane) for pane in panes)
     across = len(panes) * columns + (len(panes) - 1) * GAP
     width, height = across * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
     lefts = [MARGIN + number * (columns + GAP) * CELL_WIDTH for number in range(len(panes))]
-    looks = _looks(run.style for pane in panes for row in pane for run in runs(row))
+    looks = _looks(run.style for lines in written for line in lines for run in line)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'role="img" aria-labelledby="title description">',
@@ -252,9 +255,10 @@ def svg(panes: Sequence[Sequence[Sequence[Cell]]], columns: int, title: str, des
     for left in lefts[1:]:
         x = left - GAP * CELL_WIDTH / 2
         lines.append(f'<path d="M{x:g} {MARGIN}V{height - MARGIN}" stroke="{EDGE}"/>')
-    for left, pane in zip(lefts, panes, strict=True):
-        for number, row in enumerate(pane):
-            lines += _line(runs(row), left, MARGIN + number * CELL_HEIGHT, looks)
+    for left, pane, rows_of_runs in zip(lefts, panes, written, strict=True):
+        lines += _uprights(pane, left)
+        for number, row in enumerate(rows_of_runs):
+            lines += _line(row, left, MARGIN + number * CELL_HEIGHT, looks)
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -262,6 +266,31 @@ def _on(background: str, cell: Cell) -> Cell:
     """The cell without the background that is there already, and with its own where that is another."""
     own = cell.style.background or BACKGROUND
     return replace(cell, style=replace(cell.style, background=None if own == background else own))
+
+
+def _uprights(pane: Sequence[Sequence[Cell]], left: int) -> Iterator[str]:
+    """The upright lines of a terminal, each in one piece: a line of text is higher than the characters in it."""
+    begun: dict[tuple[int, str], int] = {}
+    for number, row in enumerate([*pane, []]):
+        here = {
+            (column, cell.style.foreground or FOREGROUND) for column, cell in _columns(row) if cell.character == UPRIGHT
+        }
+        for column, stroke in sorted(begun.keys() - here):
+            x = left + (column + 0.5) * CELL_WIDTH
+            top, bottom = (MARGIN + line * CELL_HEIGHT for line in (begun.pop((column, stroke)), number))
+            yield f'<path d="M{x:g} {top}V{bottom}" stroke="{stroke}"/>'
+        for place in here:
+            begun.setdefault(place, number)
+
+
+def _blank(cell: Cell) -> Cell:
+    """The cell without the line that is drawn."""
+    return replace(cell, character=" ") if cell.character == UPRIGHT else cell
+
+
+def _columns(row: Sequence[Cell]) -> Iterator[tuple[int, Cell]]:
+    """The cells with the columns in which they begin."""
+    return zip(accumulate((cell.width for cell in row), initial=0), row, strict=False)
 
 
 def _line(line: Sequence[Run], left: int, top: int, looks: Mapping[Style, str]) -> Iterator[str]:
@@ -523,23 +552,25 @@ def in_neovim(claude: Path) -> list[list[list[Cell]]]:
         program = binary("0.11.4")
         set_up = stack.enter_context(stage(claude, program, said="Done: total() uses sum(), area() uses math.pi."))
         environment = {**set_up.environment, "COLORTERM": "truecolor"}
-        neovim = stack.enter_context(Shell(environment, rows=32, columns=120))
+        neovim = stack.enter_context(Shell(environment, rows=29, columns=120))
         neovim.wait(r"^\$")
         neovim.enter("pairside nvim shop.py")
         neovim.wait(r"(?m)^import math")
         neovim.enter(":Pairside toggle --permission-mode manual")
-        neovim.wait(READY_BESIDE)
+        neovim.wait(r"│❯")
         Served(set_up.home).wait_clients()
         neovim.enter("Tidy up shop.py")
         neovim.wait(r":w accept · :q reject")
         neovim.wait(r"Do you want to overwrite shop\.py\?")
-        neovim.wait_still(without=r"/effort")
+        neovim.wait_still(without="/effort")
         pane = neovim.cells()
-        neovim.enter(":w")
+        neovim.press(":w")
+        neovim.wait(r"(?m)^:w$")
+        neovim.press("\r")
+        neovim.wait(r"│● Done: total")
         set_up.wait_written(AFTER)
-        neovim.wait(r"(?s)Done: total")
-        neovim.wait_still(without=r":w accept")
-        print(neovim.shown)
+        neovim.wait(r"(?m)^    return sum\(prices\) +│[^│]*$")  # no windows but the file's and the agent's
+        neovim.wait(r"(?m)^    return math\.pi \* radius\*\*2 +│[^│]*$")
         return [pane]
 
 
@@ -580,16 +611,19 @@ TERMINALS = Picture(
 NEOVIM = Picture(
     FOLDER / "neovim.svg",
     "A review in Neovim: Claude Code and what it proposes",
-    "On the right Claude Code, in a terminal of Neovim, is asked to tidy up shop.py, and waits. On the left Neovim shows "
-    "the file and what Claude Code proposes as a diff. Above it stands what to do: :w accepts, :q rejects, do and dp take "
-    "single hunks.",
+    "On the right Claude Code, in a terminal of Neovim, is asked to tidy up shop.py, and waits. On the left Neovim "
+    "shows the file beside what Claude Code proposes, as a diff. Above it stands what to do: :w accepts it, :q rejects "
+    "it, do and dp take single hunks.",
     in_neovim,
 )
 PICTURES = {picture.path.stem: picture for picture in (TERMINALS, NEOVIM)}
 
 
 def main(names: Sequence[str]) -> int:
-    """Make the pictures of these names anew, without any all; the status is 1, and the old ones stay, when that fails."""
+    """Make the pictures of these names anew, without names all.
+
+    The status is 1, and all of them stay as they were, when one fails.
+    """
     claude = find_claude()
     try:
         if unknown := set(names) - set(PICTURES):

@@ -1,8 +1,9 @@
-"""The picture in the README: its renderer draws what a terminal shows, and what is committed is fit to be shown."""
+"""The pictures in the README: their renderer draws what a terminal shows, and what is committed is fit to be shown."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pyte
@@ -114,6 +115,33 @@ def test_the_terminals_stand_side_by_side() -> None:
     assert int(root.get("width", 0)) == (20 + picture.GAP) * picture.CELL_WIDTH + 2 * picture.MARGIN
 
 
+def test_a_background_that_most_of_the_screen_has_is_that_of_the_picture() -> None:
+    """A program that gives one to all of the screen costs no rectangle for each line; what differs from it is kept."""
+    root = drawn(f"\x1b[48;2;1;2;3m{' ' * 17}a\x1b[41mb\x1b[49mc")
+    sheet, *behind = root.iter(f"{SVG}rect")
+    assert sheet.get("fill") == "#010203"
+    assert [(rect.get("width"), rect.get("fill")) for rect in behind] == [("8", RED), ("8", picture.BACKGROUND)]
+
+
+def test_an_upright_line_is_drawn_in_one_piece() -> None:
+    """Lines of text do not touch, but windows are parted by one line of one colour; a row without it parts it."""
+    root = drawn("a│b\r\n │\r\n\r\n │ \x1b[31m│", columns=6, lines=5)
+    drawn_lines = [(path.get("d"), path.get("stroke")) for path in root.iter(f"{SVG}path")]
+    top, high, x = picture.MARGIN, picture.CELL_HEIGHT, picture.MARGIN + 12
+    assert drawn_lines == [
+        (f"M{x} {top}V{top + 2 * high}", picture.FOREGROUND),
+        (f"M{x} {top + 3 * high}V{top + 4 * high}", picture.FOREGROUND),
+        (f"M{x + 16} {top + 3 * high}V{top + 4 * high}", RED),
+    ]
+    assert "".join("".join(line.itertext()) for line in root.iter(f"{SVG}text")).split() == ["a", "b"]
+
+
+def test_an_upright_line_behind_a_wide_character_keeps_its_column() -> None:
+    """The columns count, not the characters."""
+    [path] = drawn("世│").iter(f"{SVG}path")
+    assert path.get("d") == f"M{picture.MARGIN + 20} {picture.MARGIN}V{picture.MARGIN + picture.CELL_HEIGHT}"
+
+
 def test_blanks_between_words_are_there_for_whoever_copies_a_line() -> None:
     """A line that is selected and copied reads as on the screen."""
     [line] = drawn("a\x1b[5C\x1b[31mb").iter(f"{SVG}text")
@@ -133,43 +161,131 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, as WCAG 2 defines it."""
+    dark, light = sorted([luminance(one), luminance(other)])
+    return (light + 0.05) / (dark + 0.05)
+
+
 @pytest.mark.parametrize("name", [name for name in picture.PALETTE if name != "black"])
 def test_every_colour_can_be_read_on_the_background(name: str) -> None:
     """The contrast is that which WCAG 2 asks of text, 4.5 to 1; black is a background."""
-    light, dark = luminance(picture.PALETTE[name]), luminance(picture.BACKGROUND)
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
+    assert contrast(picture.PALETTE[name], picture.BACKGROUND) >= 4.5
 
 
-# The picture that is committed.
+def test_a_picture_that_nobody_knows_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped name makes nothing, and says which there are."""
+    assert picture.main(["nevim"]) == 1
+    assert capsys.readouterr().err == "no picture: there is none called nevim; there are picture, neovim\n"
 
 
-@pytest.fixture(scope="module")
-def committed() -> ElementTree.Element:
-    """The picture, parsed."""
-    return ElementTree.parse(picture.PICTURE).getroot()
+# The pictures that are committed.
 
 
-def test_the_picture_is_small_and_has_a_title_and_a_description(committed: ElementTree.Element) -> None:
+@pytest.fixture(params=picture.PICTURES.values(), ids=list(picture.PICTURES))
+def one(request: pytest.FixtureRequest) -> picture.Picture:
+    """Each of them."""
+    found: picture.Picture = request.param
+    return found
+
+
+def parsed(one: picture.Picture) -> ElementTree.Element:
+    """The committed document."""
+    return ElementTree.parse(one.path).getroot()
+
+
+def said(one: picture.Picture) -> str:
+    """All of its text, line by line."""
+    return "\n".join("".join(line.itertext()) for line in parsed(one).iter(f"{SVG}text"))
+
+
+def test_a_picture_is_small_and_has_a_title_and_a_description(one: picture.Picture) -> None:
     """It loads at once, and whoever cannot see it is told what it shows."""
-    assert committed.tag == f"{SVG}svg"
-    assert committed.findtext(f"{SVG}title") == picture.TITLE
-    assert committed.findtext(f"{SVG}desc") == picture.DESCRIPTION
-    assert committed.get("role") == "img"
-    assert picture.PICTURE.stat().st_size <= picture.MAX_BYTES
+    root = parsed(one)
+    assert root.tag == f"{SVG}svg"
+    assert root.findtext(f"{SVG}title") == one.title
+    assert root.findtext(f"{SVG}desc") == one.description
+    assert root.get("role") == "img"
+    assert one.path.stat().st_size <= picture.MAX_BYTES
 
 
-def test_the_picture_shows_a_review_from_the_proposal_to_the_verdict(committed: ElementTree.Element) -> None:
+def test_a_picture_is_shown_in_the_readme(one: picture.Picture) -> None:
+    """With words for whoever cannot see it."""
+    readme = (picture.FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"!\[[^]]{{20,}}\]\(docs/{re.escape(one.path.name)}\)", readme)
+
+
+def test_the_picture_shows_a_review_from_the_proposal_to_the_verdict() -> None:
     """Both terminals are on it: the agent that was asked, and the hunks with their answers."""
-    said = "".join(committed.itertext())
+    shown = said(picture.TERMINALS)
     for words in ("Claude Code", "Tidy up shop.py", "Review 1: Claude Code proposes shop.py", "Accept hunk 1/2?"):
-        assert words in said
-    assert "Accepted hunk 1 of shop.py" in said
+        assert words in shown
+    assert "Accepted hunk 1 of shop.py" in shown
 
 
-def test_the_picture_holds_no_path_of_the_machine_it_was_made_on(committed: ElementTree.Element) -> None:
+def test_the_picture_of_neovim_shows_a_proposal_its_hint_and_the_question_of_the_agent() -> None:
+    """Both sides of the diff are on it, what to press, and beside it the agent that asks the same."""
+    shown = said(picture.NEOVIM)
+    for words in (
+        "original",
+        ":w accept · :q reject · do/dp hunks",
+        "sum += price",
+        "sum(prices)",
+        "math.pi * radius**2",
+    ):
+        assert words in shown
+    for words in ("Claude Code", "Tidy up shop.py", "Opened changes in Neovim", "Do you want to overwrite shop.py?"):
+        assert words in shown
+
+
+def test_the_changes_on_the_picture_of_neovim_have_their_colours() -> None:
+    """Lines of the file that go, lines that change and the words in them stand on three backgrounds of their own."""
+    root = parsed(picture.NEOVIM)
+    kinds = {words: behind for words, _, behind in pieces(root)}
+    gone, changed, word = (kinds[words] for words in ("sum = 0", "sum", "(prices)"))
+    sheet = next(root.iter(f"{SVG}rect")).get("fill")
+    assert len({gone, changed, word, sheet}) == 4
+
+
+def pieces(root: ElementTree.Element) -> Iterator[tuple[str, str, str]]:
+    """The pieces of text without the blanks around them, each with its colour and that behind it."""
+    sheet, *rects = root.iter(f"{SVG}rect")
+    filled = [
+        (int(rect.attrib["y"]), int(rect.attrib["x"]), int(rect.attrib["width"]), rect.attrib["fill"]) for rect in rects
+    ]
+    for line in root.iter(f"{SVG}text"):
+        for span in line.iter(f"{SVG}tspan"):
+            middle = int(span.attrib["x"]) + int(span.attrib["textLength"]) // 2
+            behind = [
+                fill
+                for top, left, width, fill in filled
+                if top <= int(line.attrib["y"]) < top + picture.CELL_HEIGHT and left <= middle < left + width
+            ]
+            own = re.search(r"fill:(#\w+)", rule(root, span))
+            yield (
+                (span.text or "").strip(),
+                own[1] if own else picture.FOREGROUND,
+                behind[-1] if behind else sheet.attrib["fill"],
+            )
+
+
+def test_words_on_a_picture_can_be_read(one: picture.Picture) -> None:
+    """The contrast is that which WCAG 2 asks of text, 4.5 to 1; signs and line numbers may have less."""
+    worst = {
+        words: round(contrast(colour, behind), 2)
+        for words, colour, behind in pieces(parsed(one))
+        if re.search(r"[^\W\d]", words) and contrast(colour, behind) < 4.5
+    }
+    assert worst == {}
+
+
+def test_a_picture_holds_no_path_of_the_machine_it_was_made_on(one: picture.Picture) -> None:
     """The only absolute path is that of the little project, and nothing in the file leads elsewhere."""
-    said = "".join(committed.itertext())
-    assert set(re.findall(r"(?<![\w.*/])/[\w.-]+(?:/[\w.-]+)*", said)) == {str(picture.PROJECT)}
-    assert re.findall(r"[\w.]+@[\w.]+", said) == []
-    written = picture.PICTURE.read_text(encoding="utf-8")
+    shown = said(one)
+    paths = set(re.findall(r"(?<![\w.*/<])/[\w.-]+(?:/[\w.-]+)*", shown))
+    assert paths == {str(picture.PROJECT)}
+    # Neovim cuts names that are too long for a status line.
+    assert set(re.findall(r"<\S*/\S*", shown)) <= {"</1/shop.py", "<local/bin/claude"}
+    assert re.findall(r"[\w.]+@[\w.]+", shown) == []
+    written = one.path.read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"]+|href|url\(|<script|<image", written) == ["http://www.w3.org/2000/svg"]

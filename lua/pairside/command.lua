@@ -462,7 +462,11 @@ SUBCOMMANDS["changes"] = {
     end, {
       enter = function(line)
         if paths[line] then
-          vim.cmd.edit({ vim.fn.fnameescape(paths[line]), magic = { file = false, bar = false } })
+          -- A name, not a pattern. An unsaved file in the way is Neovim's to tell.
+          local opened, problem = pcall(vim.cmd.edit, { paths[line], magic = { file = false, bar = false } })
+          if not opened then
+            message.error((tostring(problem):gsub("^.-(E%d+:)", "%1")))
+          end
         end
       end,
     })

@@ -15,8 +15,9 @@ local GROUP = "pairside_documents"
 local QUIET_MS = 500
 -- A file that an agent wanted to show is not shown any more if the person was busy for that long: they are elsewhere.
 local SHOW_MS = 10000
--- While a buffer is written for an agent nobody is there to answer questions; they are looked for this often.
-local QUESTION_MS = 5
+-- While a buffer is written for an agent nobody is there to answer questions; they are looked for this often. The
+-- timer runs only while Neovim waits for a key, so that is as good as at once.
+local QUESTION_MS = 1
 
 -- Where Neovim's name of a language is not that of the Language Server Protocol.
 local LANGUAGES = {
@@ -433,6 +434,10 @@ local function unasked(work)
   vim.o.confirm = confirm
   watch:stop()
   watch:close()
+  if asked then
+    -- The question is still on screen, and without this Neovim would want Enter for it.
+    vim.cmd.redraw({ bang = true })
+  end
   return done, problem, asked
 end
 
@@ -682,7 +687,7 @@ function M.enable()
       changed()
     end,
   })
-  vim.api.nvim_create_autocmd("OptionSet", { group = group, pattern = { "buflisted", "modified" }, callback = changed })
+  vim.api.nvim_create_autocmd("OptionSet", { group = group, pattern = { "buflisted", "buftype", "modified" }, callback = changed })
   front = active()
 end
 

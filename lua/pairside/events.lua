@@ -50,14 +50,36 @@ local COUNTERPARTS = {
   },
 }
 
+-- What is being fired; the innermost last, as a listener may set off the next event.
+local firing = {}
+
+--- Called by `emit` alone, through a command.
+function M.fire_innermost()
+  local one = firing[#firing]
+  vim.api.nvim_exec_autocmds("User", { pattern = one.pattern, modeline = false, data = one.data })
+end
+
 local function emit(pattern, data)
   if vim.tbl_isempty(data) then
     data = nil
   end
-  -- What a listener does wrong must not stop what it listens to.
-  local done, problem = pcall(vim.api.nvim_exec_autocmds, "User", { pattern = pattern, modeline = false, data = data })
-  if not done then
-    message.warn(("a listener of %s failed: %s"):format(pattern, problem))
+  firing[#firing + 1] = { pattern = pattern, data = data }
+  local before = vim.v.errmsg
+  vim.v.errmsg = ""
+  -- What a listener does wrong must not stop what it listens to, nor ask the person for a key: Neovim would show it as a
+  -- message of many lines, unless a command is told to keep errors to itself. So it is told here, in a line.
+  local done, problem = pcall(vim.api.nvim_cmd, {
+    cmd = "lua",
+    args = { 'require("pairside.events").fire_innermost()' },
+    mods = { emsg_silent = true },
+  }, {})
+  firing[#firing] = nil
+  problem = vim.v.errmsg ~= "" and vim.v.errmsg or not done and tostring(problem) or nil
+  if problem then
+    local line = vim.split(problem, "\n", { plain = true })[1]:gsub("^Error executing lua callback: ", "")
+    message.warn(("a listener of %s: %s"):format(pattern, line))
+  else
+    vim.v.errmsg = before
   end
 end
 
@@ -137,6 +159,16 @@ local TRANSLATED = {
       removed = event.removed,
       first = event.first,
     })
+    if event.first and require("pairside.options").values.review_where == "here" then
+      -- Whoever expects a review and gets none has to be told why, once for each agent.
+      message.warn(
+        ("%s changed %s without a review: it is in a mode that does not ask. See :Pairside changes. To be asked first, "
+          .. "press Shift-Tab in it until it shows manual mode, or start it with --permission-mode manual"):format(
+          event.agent or "an agent",
+          vim.fn.fnamemodify(event.path, ":~:.")
+        )
+      )
+    end
   end,
   sharing = function(event)
     M.fire("Sharing", { on = event.on })

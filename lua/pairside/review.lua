@@ -662,6 +662,7 @@ function M.enable()
     for name, link in pairs({
       PairsideAdd = "DiffAdd",
       PairsideDelete = "DiffDelete",
+      PairsideRemoved = "DiffDelete",
       PairsideAddSign = "Added",
       PairsideDeleteSign = "Removed",
       PairsideLeftOut = "Comment",

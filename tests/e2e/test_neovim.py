@@ -82,9 +82,9 @@ def shell(home: Home) -> Served:
     return Served(home)
 
 
-def connect(start_claude: StartClaude, shell: Served, mode: str = "manual") -> Claude:
-    """Start a CLI beside Neovim that looks for an IDE, and wait until it is connected."""
-    claude = start_claude("--ide", "--permission-mode", mode)
+def connect(start_claude: StartClaude, shell: Served, *mode: str) -> Claude:
+    """Start a CLI beside Neovim that looks for an IDE, in manual mode if not said, and wait until it is connected."""
+    claude = start_claude("--ide", *(mode or ("--permission-mode", "manual")))
     claude.wait(READY)
     shell.wait_clients()
     return claude
@@ -192,6 +192,23 @@ def test_a_hunk_that_is_taken_back_is_not_written(
     left_alone(editor)
 
 
+def test_a_hunk_is_left_out_in_one_window(
+    home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
+) -> None:
+    """In the unified layout too: the deleted lines are on screen, `do` takes them back, `:w` accepts the rest."""
+    path = home.write("a.py", BEFORE)
+    changed = BEFORE.replace("two = 2", "two = 22").replace("seven = 7", "seven = 77")
+    model.script("edit", *([tool("Read", file_path=str(path))], [tool("Write", file_path=str(path), content=changed)]))
+    editor = neovim("a.py", diff_opts={"layout": "unified"})
+    claude = connect(start_claude, shell)
+    claude.prompt("please SCRIPT:edit")
+    proposed(editor, "two = 22")
+    editor.wait_screen(r"two = 2\s*$")
+    editor.keys("/two = 22<CR>do:w<CR>")
+    on_disk(path, BEFORE.replace("seven = 7", "seven = 77"))
+    left_alone(editor)
+
+
 def test_an_answer_in_the_terminal_closes_the_proposal(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
@@ -209,15 +226,18 @@ def test_an_answer_in_the_terminal_closes_the_proposal(
     editor.wait_screen("^two = 22$")
 
 
-def test_a_write_in_auto_mode_is_seen(
-    home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
+@pytest.mark.parametrize(
+    "mode", [("--permission-mode", "auto"), ("--permission-mode", "acceptEdits")], ids=["auto", "acceptEdits"]
+)
+def test_a_write_that_asks_nobody_is_seen(
+    mode: tuple[str, ...], home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
-    """Where the CLI asks nobody, Neovim loads what it wrote, and tells of a change without a review."""
+    """Neovim loads what the CLI wrote, and tells of a change without a review."""
     path = home.write("a.py", BEFORE)
     model.script("edit", *editing(path, ("two = 2", "two = 22")))
     editor = neovim("a.py")
     editor.watch("Pairside*")
-    claude = connect(start_claude, shell, "acceptEdits")
+    claude = connect(start_claude, shell, *mode)
     claude.prompt("please SCRIPT:edit")
     claude.wait(DONE)
     editor.wait_screen("^two = 22$")

@@ -167,7 +167,7 @@ class Neovim:
         self._errors = Path(home.root, f"neovim-{id(self)}.txt")
         command = [str(binary(version)), "--embed", "--clean"]
         if plugin:
-            command += ["--cmd", f"set runtimepath^={root}"]
+            command += ["--cmd", "set runtimepath^=" + str(root).replace(" ", "\\ ")]
             command += ["--cmd", f"lua vim.g.pairside = {_lua({'cmd': COMMAND, **(options or {})})}"]
         if before:
             script = Path(home.root, f"before-{id(self)}.lua")

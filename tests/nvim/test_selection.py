@@ -386,7 +386,7 @@ def test_nothing_is_told_where_tracking_is_off(opened: Callable[..., Facts], hom
     facts.neovim.wait_lua("vim.fn.line('.') == 3")
     settled(facts)
     assert facts.told("selection") == []
-    assert facts.neovim.lua("return #vim.api.nvim_get_autocmds({event = 'CursorMoved'})") == 0
+    assert facts.neovim.lua("return vim.fn.exists('#pairside_selection')") == 0
 
 
 COST = """

@@ -10,9 +10,13 @@ local M = {}
 
 local api = vim.api
 
--- What :diffthis, the winbar and scrolling together change in a window.
-local LOCAL =
-  { "diff", "scrollbind", "cursorbind", "wrap", "foldmethod", "foldcolumn", "foldenable", "foldlevel", "winbar" }
+-- What :diffthis, the winbar, the colours and scrolling together change in a window.
+local LOCAL = {
+  "diff", "scrollbind", "cursorbind", "wrap", "foldmethod", "foldcolumn", "foldenable", "foldlevel", "winbar",
+  "winhighlight",
+}
+-- A diff has lines that only one window has in the colour of added ones, also where they are the ones that go.
+local REMOVED = "DiffAdd:PairsideRemoved"
 local MANY_LINES = 100000
 local READABLE_COLUMNS = 80
 local HINTS = " :w accept · :q reject · do/dp hunks "
@@ -441,6 +445,14 @@ local function diff(shown)
   for _, window in ipairs({ shown.original_window, shown.window }) do
     api.nvim_win_call(window, vim.cmd.diffthis)
   end
+  local colours = get(shown.original_window, "winhighlight")
+  set(shown.original_window, "winhighlight", colours == "" and REMOVED or colours .. "," .. REMOVED)
+end
+
+-- Takes from a window that stays what a review has put into it.
+local function plain(window)
+  set(window, "winbar", "")
+  set(window, "winhighlight", (get(window, "winhighlight"):gsub(",?" .. vim.pesc(REMOVED), "")))
 end
 
 -- Only what is on screen of the differences is wanted, and the first of them is where to begin.
@@ -575,7 +587,7 @@ end
 -- The only window cannot be closed; it is given back to the file instead.
 local function vacate(window, review)
   set(window, "winfixbuf", false)
-  set(window, "winbar", "")
+  plain(window)
   if get(window, "diff") then
     api.nvim_win_call(window, vim.cmd.diffoff)
   end
@@ -600,7 +612,7 @@ function M.keep(shown, review, stays)
   for _, name in ipairs({ "winfixbuf", "diff", "scrollbind", "cursorbind" }) do
     set(window, name, false)
   end
-  set(window, "winbar", "")
+  plain(window)
   if not stays then
     shown.made[window] = true
   end
