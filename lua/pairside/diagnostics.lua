@@ -17,9 +17,10 @@ local timer
 -- Buffers that are to be reported.
 ---@type table<integer, boolean>
 local due = {}
--- Buffers whose text was read and that nothing has looked at since: when they were read, whether once more, and how many
--- reports came since.
----@type table<integer, { at: integer, reports: integer, reload: boolean }>
+-- Buffers whose text was read and that nothing has looked at since: when they were read, whether once more, how many
+-- reports came since, which questions to servers were asked since (their numbers, and the client), and which clients
+-- have answered one.
+---@type table<integer, { at: integer, reports: integer, reload: boolean, questions: table<string, integer>, answered: table<integer, boolean> }>
 local unseen = {}
 -- The paths of the buffers for which something was reported.
 ---@type table<integer, string>
@@ -68,11 +69,12 @@ local function tell()
   local files = {}
   for buffer in pairs(due) do
     local name = name_of(buffer)
-    if name then
+    -- While it is awaited, what is known is about the old text, and must not be taken for what is found in the new one.
+    if name and not M.awaited(buffer) then
       local diagnostics = of_buffer(buffer)
       files[#files + 1] = { path = name, diagnostics = diagnostics }
       reported[buffer] = #diagnostics > 0 and name or nil
-    elseif reported[buffer] then
+    elseif not name and reported[buffer] then
       files[#files + 1] = { path = reported[buffer], diagnostics = {} }
       reported[buffer] = nil
     end
@@ -95,14 +97,14 @@ end
 
 -- The language servers of a buffer that find something; those that have never said anything are not counted.
 local function servers(buffer)
-  local asked, tells = 0, 0
+  local asked, tells = {}, 0
   if not package.loaded["vim.lsp"] or not package.loaded["vim.diagnostic"] then
     return asked, tells
   end
   local known = vim.diagnostic.get_namespaces()
   for _, client in ipairs(vim.lsp.get_clients({ bufnr = buffer })) do
     if client:supports_method("textDocument/diagnostic", buffer) then
-      asked = asked + 1
+      asked[#asked + 1] = client.id
     elseif known[vim.lsp.diagnostic.get_namespace(client.id)] then
       tells = tells + 1
     end
@@ -118,7 +120,7 @@ function M.awaited(buffer)
     return false
   end
   local asked, tells = servers(buffer)
-  return asked + tells > 0
+  return #asked + tells > 0
 end
 
 local function seen(buffer)
@@ -135,8 +137,12 @@ local function diagnosed(event)
   end
   before.reports = before.reports + 1
   local asked, tells = servers(buffer)
+  if #asked > 0 then
+    -- It may be another's, or the one with which Neovim takes back the old ones; the answers count.
+    return
+  end
   local nothing = event.data and event.data.diagnostics and #event.data.diagnostics == 0
-  if nothing and asked == 0 and before.reload and before.reports <= tells then
+  if nothing and before.reload and before.reports <= tells then
     local left = FAREWELL_MS - (vim.uv.now() - before.at)
     vim.defer_fn(function()
       if unseen[buffer] == before and timer then
@@ -146,6 +152,31 @@ local function diagnosed(event)
     return
   end
   seen(buffer)
+end
+
+-- A server was asked what it finds in a buffer, or has answered. A question from before the buffer was read, and one
+-- that was withdrawn, say nothing about its new text.
+local function asked_or_answered(data)
+  local buffer, kind = data.request.bufnr, data.request.type
+  local before = unseen[buffer]
+  local number = ("%d/%d"):format(data.client_id, data.request_id)
+  if not before then
+    if kind == "complete" then
+      soon(buffer)
+    end
+  elseif kind == "pending" then
+    before.questions[number] = data.client_id
+  elseif kind == "cancel" then
+    before.questions[number] = nil
+  elseif before.questions[number] then
+    before.answered[data.client_id] = true
+    for _, client in ipairs((servers(buffer))) do
+      if not before.answered[client] then
+        return
+      end
+    end
+    seen(buffer)
+  end
 end
 
 process.verbs["diagnostics/get"] = function(params)
@@ -183,16 +214,21 @@ function M.enable()
     callback = function(event)
       -- A document that servers know already is closed and opened anew.
       local asked, tells = servers(event.buf)
-      unseen[event.buf] = { at = vim.uv.now(), reports = 0, reload = asked + tells > 0 }
+      unseen[event.buf] = {
+        at = vim.uv.now(),
+        reports = 0,
+        reload = #asked + tells > 0,
+        questions = {},
+        answered = {},
+      }
     end,
   })
-  -- A server that was asked and has nothing new to say leaves what it found as it was.
+  -- A server that was asked and has nothing new to say leaves what it found as it was, so its answer is what counts.
   vim.api.nvim_create_autocmd("LspRequest", {
     group = group,
     callback = function(event)
-      local request = event.data.request
-      if request.type == "complete" and request.method == "textDocument/diagnostic" then
-        seen(request.bufnr)
+      if event.data.request.method == "textDocument/diagnostic" then
+        asked_or_answered(event.data)
       end
     end,
   })

@@ -157,19 +157,22 @@ end
 
 -- A swap file of a Neovim that did not end well: it may hold what was never written, and Neovim would ask about it.
 local function orphaned_swap(path)
+  local base = vim.fs.basename(path)
   for _, folder in ipairs(vim.opt.directory:get()) do
     local name
-    if folder:sub(-2) == "//" then
-      name = vim.fs.joinpath((folder:gsub("/+$", "")), (path:gsub("/", "%%")) .. ".swp")
-    elseif folder == "." or folder:sub(1, 2) == "./" then
-      name = vim.fs.joinpath(vim.fs.dirname(path), folder:sub(3), "." .. vim.fs.basename(path) .. ".swp")
+    if folder == "." or folder:sub(1, 2) == "./" then
+      name = vim.fs.joinpath(vim.fs.dirname(path), folder:sub(3), "." .. base .. ".swp")
     else
-      name = vim.fs.joinpath(folder, vim.fs.basename(path) .. ".swp")
+      local file = folder:sub(-2) == "//" and path:gsub("/", "%%") or base
+      name = vim.fs.joinpath((folder:gsub("(.)/+$", "%1")), file .. ".swp")
     end
-    name = vim.fs.normalize(name)
     if vim.uv.fs_stat(name) then
       local info = vim.fn.swapinfo(name)
-      local other = info.fname and info.fname ~= "" and paths.real(vim.fs.normalize(info.fname)) ~= paths.real(path)
+      -- It says whose home it means, by name.
+      local of = (info.fname or ""):gsub("^~[^/]*", function()
+        return vim.uv.os_homedir()
+      end)
+      local other = of ~= "" and paths.real(of) ~= paths.real(path)
       if not other and (info.error or info.pid <= 0) then
         return name
       end
@@ -335,8 +338,12 @@ local function select(buffer, window, from, to)
     row, column, last_row, last_column = last_row, last_column, row, column
     last_line = vim.api.nvim_buf_get_lines(buffer, last_row, last_row + 1, false)[1] or ""
   end
+  local function to(at_row, at_column)
+    vim.api.nvim_win_set_cursor(window, { at_row + 1, at_column })
+    -- In a closed fold all of its lines would be selected.
+    vim.cmd.normal({ "zv", bang = true })
+  end
   vim.cmd.normal({ "m'", bang = true })
-  vim.api.nvim_win_set_cursor(window, { row + 1, column })
   if last_row > row or last_column > column then
     if last_column == 0 then
       -- It ends before the first character of a line, so the last one is the end of the line above.
@@ -344,13 +351,16 @@ local function select(buffer, window, from, to)
       last_line = vim.api.nvim_buf_get_lines(buffer, last_row, last_row + 1, false)[1] or ""
       last_column = #last_line
     end
-    vim.cmd.normal({ "v", bang = true })
     if vim.o.selection ~= "exclusive" then
       last_column = before(last_line, last_column)
     end
+    to(last_row, last_column)
+    to(row, column)
+    vim.cmd.normal({ "v", bang = true })
     vim.api.nvim_win_set_cursor(window, { last_row + 1, last_column })
+  else
+    to(row, column)
   end
-  vim.cmd.normal({ "zv", bang = true })
   if row + 1 < vim.fn.line("w0") or last_row + 1 > vim.fn.line("w$") then
     vim.cmd.normal({ "zz", bang = true })
   end

@@ -81,7 +81,7 @@ end
 ---@return boolean
 function M.is_running()
   local process = package.loaded["pairside.process"]
-  return process ~= nil and process.state == "running"
+  return process ~= nil and process.hello ~= nil
 end
 
 --- What `pairside status --json` prints, as it was last told; `{ running = false }` while nothing is known.
@@ -113,15 +113,24 @@ end
 ---@param last integer? the last line, itself included; without it the first one alone
 ---@param done fun(result?: table, failure?: string)? is told how it went; without it a failure is shown
 function M.mention(path, first, last, done)
-  local params = { path = require("pairside.paths").real(path) }
-  if first then
-    params.first, params.last = first - 1, (last or first) - 1
-  end
-  require("pairside.process").request("mention", params, done or function(_, failure)
+  done = done or function(_, failure)
     if failure then
       require("pairside.message").error(failure)
     end
-  end)
+  end
+  local full = vim.fs.normalize(vim.fn.fnamemodify(path, ":p"), { expand_env = false })
+  if not vim.uv.fs_stat(full) then
+    vim.schedule(function()
+      done(nil, ("File or directory does not exist: %s"):format(path))
+    end)
+    return
+  end
+  require("pairside.send").mention({
+    path = full,
+    first = first and first - 1,
+    last = first and (last or first) - 1,
+    context = "mention",
+  }, nil, done)
 end
 
 --- A few signs for a status line: who is connected, what waits, what was written without a review. Empty while agents are

@@ -6,6 +6,10 @@ local api = vim.api
 
 local MARGIN = 4
 
+-- The page that is on screen: there is one at most.
+---@type fun()?
+local close_last = nil
+
 ---@class pairside.Page
 ---@field buffer integer
 ---@field window integer
@@ -51,8 +55,14 @@ function M.open(title, fill, how)
     require("pairside.message").warn("close the command-line window first")
     return nil
   end
-  if vim.fn.mode():find("^[vVsS\22\19]") then
+  local mode = vim.fn.mode()
+  if mode:find("^[vVsS\22\19]") then
     vim.cmd.normal({ "\27", bang = true })
+  elseif mode:find("^[iR]") then
+    vim.cmd.stopinsert()
+  end
+  if close_last then
+    close_last()
   end
   local buffer = api.nvim_create_buf(false, true)
   vim.bo[buffer].bufhidden = "wipe"
@@ -86,12 +96,14 @@ function M.open(title, fill, how)
   end
   local function close()
     if api.nvim_win_is_valid(window) then
+      local inside = api.nvim_get_current_win() == window
       api.nvim_win_close(window, true)
-      if api.nvim_win_is_valid(back) then
+      if inside and api.nvim_win_is_valid(back) then
         api.nvim_set_current_win(back)
       end
     end
   end
+  close_last = close
   local function map(keys, act, desc)
     vim.keymap.set("n", keys, act, { buffer = buffer, nowait = true, desc = "pairside: " .. desc })
   end

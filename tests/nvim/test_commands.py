@@ -238,6 +238,22 @@ def test_a_page_does_not_take_keys_that_come_while_it_is_filled(connected: Conne
     assert len(editor.lua("return vim.api.nvim_list_wins()")) == 1
 
 
+def test_there_is_one_page_at_most(running: Start) -> None:
+    """The next page takes the place of the last one, and Insert mode ends where one opens."""
+    editor = running()
+    editor.lua("vim.keymap.set('i', '<F2>', '<Cmd>Pairside share<CR>')")
+    editor.keys("ihello<F2>")
+    editor.wait_screen("Shared with agents now")
+    editor.wait_mode("n")
+    typed(editor, "Pairside messages")
+    editor.wait_screen("Nothing was said")
+    editor.wait_not_on_screen("Shared with agents now")
+    editor.keys("q")
+    editor.wait_not_on_screen("Nothing was said")
+    assert editor.lines() == ["hello"]
+    assert len(editor.lua("return vim.api.nvim_list_wins()")) == 1
+
+
 def test_a_page_in_the_command_line_window_is_refused(running: Start) -> None:
     """In the command-line window no other window can be opened: that is said, and nothing fails."""
     editor = running()
@@ -396,8 +412,8 @@ def test_nothing_that_the_commands_say_needs_a_key(connected: Connected) -> None
     editor.request("nvim_ui_try_resize", 40, 12)
     names = editor.lua("return vim.tbl_map(function(one) return one.name end, require('pairside.command').all())")
     for name in names:
-        if name in ("install", "stop", "restart", "toggle", "open", "focus", "select-model"):
-            continue
+        if name in ("install", "stop", "restart", "toggle", "open", "focus", "select-model", "choose"):
+            continue  # they ask, or come and go
         typed(editor, f"Pairside {name}")
         editor.wait_lua("vim.fn.histget(':') == ...", f"Pairside {name}")
         editor.wait_mode("n")

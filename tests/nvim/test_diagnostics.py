@@ -1,4 +1,4 @@
-"""Agents are told what language servers and others found, and after a write what they find in the new text."""
+"""Agents get the diagnostics that Neovim has, of exactly that file and of the text that is there now."""
 
 from __future__ import annotations
 
@@ -11,333 +11,235 @@ from typing import Any
 
 import pytest
 
+from pairside.text import file_uri
 from tests.cli.robot import Robot
 from tests.e2e.home import Home
-from tests.e2e.until import until
 from tests.nvim.conftest import Connected
 from tests.nvim.editor import SECONDS, Neovim
 from tests.nvim.facts import Facts
+from tests.nvim.test_documents import tell_changed
 
 Start = Callable[..., Neovim]
 
-RUFF = Path(sys.executable).parent / "ruff"
+HOLD_SECONDS = 1.8
+"""How long an agent is kept waiting for what is found in a new text."""
 SERVER = """
-vim.api.nvim_create_autocmd("FileType", {pattern = "python", callback = function(event)
-  local capabilities = vim.lsp.protocol.make_client_capabilities()
-  if %(pushes)s then
-    capabilities.textDocument.diagnostic = nil
+local command, folder, pulls = ...
+local capabilities = vim.lsp.protocol.make_client_capabilities()
+if not pulls then
+  capabilities.textDocument.diagnostic = nil
+end
+vim.lsp.start({ name = "ruff", cmd = command, root_dir = folder, capabilities = capabilities, on_init = function(client)
+  if not pulls then
+    client.server_capabilities.diagnosticProvider = nil
   end
-  vim.lsp.start({
-    name = "ruff", cmd = {"%(ruff)s", "server"}, root_dir = vim.fn.getcwd(), capabilities = capabilities,
-  }, {bufnr = event.buf})
-end})
+end })
 """
-UNUSED = 'text = "\U0001f600", name\n'
-"""`name` is not defined: columns 10 to 11 in UTF-16 units, 9 in characters, 12 in bytes."""
-FIXED = 'name = 1\ntext = "\U0001f600", name\n'
-HELD_SECONDS = 1.8
-"""So long an answer is held at most."""
+RUFF = [str(Path(sys.executable).with_name("ruff")), "server"]
 
 
-def found(texts: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """The diagnostics that getDiagnostics answers, by URI."""
-    (text,) = texts
-    return {file["uri"]: file["diagnostics"] for file in json.loads(text)}
+@pytest.fixture
+def editing(running: Start, agent: Callable[..., Robot], home: Home) -> Callable[..., Connected]:
+    """Starts a Neovim with a file in front, and an agent."""
 
-
-def codes(texts: list[str]) -> list[str]:
-    """The codes of everything that getDiagnostics answers."""
-    return [one.get("code", "") for diagnostics in found(texts).values() for one in diagnostics]
-
-
-@pytest.fixture(params=["asked", "pushes"])
-def served(
-    request: pytest.FixtureRequest, running: Start, agent: Callable[..., Robot], home: Home
-) -> Callable[..., Connected]:
-    """Starts a Neovim with a language server that Neovim asks, or that tells by itself, and an agent."""
-
-    def started(*arguments: str, **options: Any) -> Connected:
-        before = SERVER % {"pushes": str(request.param == "pushes").lower(), "ruff": RUFF}
-        neovim = running(*arguments, before=options.pop("before", "") + before, **options)
-        return Connected(home, neovim, agent(neovim))
+    def started(name: str, text: str) -> Connected:
+        home.write(name, text)
+        editor = running()
+        editor.lua(
+            "local buffer = vim.fn.bufadd(...) vim.bo[buffer].buflisted = true vim.api.nvim_win_set_buf(0, buffer)",
+            str(home.project / name),
+        )
+        return Connected(home, editor, agent(editor))
 
     return started
 
 
-def wait_codes(connected: Connected, path: Path, *expected: str) -> list[dict[str, Any]]:
-    """Wait until getDiagnostics of a file tells these codes; its diagnostics."""
-    last: list[dict[str, Any]] = []
-
-    def look() -> bool:
-        nonlocal last
-        last = found(connected.agent.call("getDiagnostics", uri=path.as_uri()))[path.as_uri()]
-        return [one.get("code") for one in last] == list(expected)
-
-    until(look, timeout=SECONDS, what=lambda: f"{expected}: {last}{connected.neovim.described()}")
-    return last
+def found(connected: Connected, path: Path | None = None) -> list[dict[str, Any]]:
+    """What getDiagnostics answers, of one file or of all."""
+    arguments = {} if path is None else {"uri": file_uri(str(path))}
+    (text,) = connected.agent.call("getDiagnostics", **arguments)
+    files: list[dict[str, Any]] = json.loads(text)
+    return files
 
 
-# With a language server
+def codes(files: list[dict[str, Any]]) -> list[list[str]]:
+    """The codes of what was found, by file."""
+    return [sorted(one["code"] for one in file["diagnostics"]) for file in files if file["diagnostics"]]
 
 
-@pytest.mark.parametrize("name", ["a.py", "[a] $b %c #d ü.py"])
-def test_what_a_language_server_finds_is_told(served: Callable[..., Connected], home: Home, name: str) -> None:
-    """Message, severity, source, code and the range in UTF-16 units, of one file and of all."""
-    path = home.write(name, UNUSED)
-    connected = served()
-    connected.agent.call("openFile", filePath=str(path))
-    (told,) = wait_codes(connected, path, "F821")
-    assert told["range"] == {"start": {"line": 0, "character": 10}, "end": {"line": 0, "character": 11}}
-    assert (told["severity"], told["source"]) in {("Error", "Ruff"), ("Warning", "Ruff")}
-    assert "name" in told["message"]
-    (everything,) = found(connected.agent.call("getDiagnostics")).values()
-    assert everything == [told]
+def serve(connected: Connected, pulls: bool) -> None:
+    """Attach a real language server, until it has looked at the file."""
+    connected.neovim.command("set filetype=python")
+    connected.neovim.lua(SERVER, RUFF, str(connected.home.project), pulls)
+    connected.neovim.wait_lua("#vim.diagnostic.get(0) > 0")
 
 
-def test_after_a_write_the_answer_is_about_the_new_text(served: Callable[..., Connected], home: Home) -> None:
-    """What is asked for right after a write is never what was found in the old text, whether that was nothing or not."""
-    path = home.write("a.py", UNUSED)
-    connected = served("a.py")
-    wait_codes(connected, path, "F821")
-    for text, expected in [(FIXED, []), (UNUSED, ["F821"]), (FIXED + "import os\n", ["F401"]), (FIXED, [])] * 2:
-        connected.agent.call("getDiagnostics", uri=path.as_uri())
+@pytest.mark.parametrize("pulls", [True, False], ids=["asked", "telling"])
+def test_what_a_language_server_finds_after_a_write_is_answered(editing: Callable[..., Connected], pulls: bool) -> None:
+    """After an agent's write getDiagnostics answers for the new text, whether the server is asked or tells by itself."""
+    it = editing("a.py", "import os\n")
+    path = it.home.project / "a.py"
+    serve(it, pulls)
+    assert it.neovim.lua("return vim.lsp.get_clients()[1]:supports_method('textDocument/diagnostic', 0)") == pulls, (
+        "the server is of the kind that this is about"
+    )
+    for text, expected in [
+        ("import os\n\nprint(os.name, missing)\n", [["F821"]]),
+        ("x = 1\n", []),
+        ("import os\nimport sys\n", [["F401", "F401"]]),
+        ("import os\n\nprint(os.name)\n", []),
+    ]:
+        found(it, path)
         path.write_text(text)
-        asked = time.monotonic()
-        assert codes(connected.agent.call("getDiagnostics")) == expected, text
-        assert time.monotonic() - asked < HELD_SECONDS
-        assert connected.neovim.lines() == text.splitlines()
+        assert codes(found(it)) == expected, text
+        assert it.neovim.lines() == text.splitlines()
 
 
-def test_after_a_write_that_changes_nothing_that_is_found_the_answer_comes(
-    served: Callable[..., Connected], home: Home
-) -> None:
-    """Where the server finds the same again, or still nothing, the answer does not wait until the time is over."""
-    path = home.write("a.py", UNUSED)
-    connected = served("a.py")
-    wait_codes(connected, path, "F821")
-    for text, expected in [(UNUSED + "# more\n", ["F821"]), (FIXED, []), (FIXED + "# more\n", [])]:
-        connected.agent.call("getDiagnostics", uri=path.as_uri())
-        path.write_text(text)
-        asked = time.monotonic()
-        assert codes(connected.agent.call("getDiagnostics")) == expected, text
-        assert time.monotonic() - asked < HELD_SECONDS - 0.2
+def test_what_a_language_server_finds_is_answered_for_a_hidden_file(editing: Callable[..., Connected]) -> None:
+    """A file that is open but in no window is looked at again as well."""
+    it = editing("a.py", "import os\n")
+    path = it.home.project / "a.py"
+    serve(it, True)
+    it.neovim.command("set hidden | enew")
+    found(it, path)
+    path.write_text("import os\nimport sys\n")
+    assert codes(found(it)) == [["F401", "F401"]]
 
 
-def test_after_an_accepted_proposal_the_answer_is_about_it(served: Callable[..., Connected], home: Home) -> None:
-    """Propose, accept with :w, write, ask: the agent is told what is found in what it wrote."""
-    path = home.write("a.py", UNUSED)
-    connected = served("a.py")
-    wait_codes(connected, path, "F821")
-    connected.agent.call("getDiagnostics", uri=path.as_uri())
-    verdict = connected.agent.propose(path, FIXED)
-    connected.neovim.wait_screen("name = 1")
-    connected.neovim.lua("vim.defer_fn(function() require('pairside').accept() end, 400)")
-    outcome, text = verdict.result(SECONDS)
-    assert outcome == "FILE_SAVED"
-    path.write_text(text)
-    assert codes(connected.agent.call("getDiagnostics")) == []
-    assert connected.neovim.lua("return vim.fn.getbufline('a.py', 1)") == ["name = 1"]
+def test_without_a_source_nobody_waits(editing: Callable[..., Connected]) -> None:
+    """Where nothing looks at a file the answer after a write comes at once, though the text is loaded."""
+    it = editing("a.py", "import os\n")
+    path = it.home.project / "a.py"
+    found(it, path)
+    path.write_text("new\n")
+    start = time.monotonic()
+    assert found(it) == []
+    assert time.monotonic() - start < HOLD_SECONDS / 2
+    assert it.neovim.lines() == ["new"]
 
 
-def test_a_file_that_is_not_open_is_not_waited_for(served: Callable[..., Connected], home: Home) -> None:
-    """Nothing looks at a file that nobody has opened, so its write is no reason to wait."""
-    home.write("a.py", FIXED)
-    path = home.write("b.py", UNUSED)
-    connected = served("a.py")
-    connected.neovim.wait_lua("#vim.lsp.get_clients({bufnr = 0}) == 1")
-    connected.agent.call("getDiagnostics", uri=path.as_uri())
-    path.write_text(FIXED)
-    asked = time.monotonic()
-    assert codes(connected.agent.call("getDiagnostics")) == []
-    assert time.monotonic() - asked < 1
+def test_only_files_with_a_server_that_reports_are_awaited(editing: Callable[..., Connected]) -> None:
+    """Of the changed files those are awaited that were read again and that a language server looks at."""
+    it = editing("a.py", "import os\n")
+    path, other = it.home.project / "a.py", it.home.write("b.txt", "b\n")
+    it.agent.call("openFile", filePath=str(other), makeFrontmost=False)
+    serve(it, False)
+    closed = it.home.write("c.py", "import os\n")
+    assert tell_changed(it.neovim, path) == []
+    for one in (path, other, closed):
+        one.write_text("import os, sys\n")
+    assert tell_changed(it.neovim, path, other, closed) == [str(path)]
 
 
-def test_a_file_in_which_the_person_types_is_not_waited_for(served: Callable[..., Connected], home: Home) -> None:
-    """While something is half typed the new text is not read, so nothing new will be found in it now."""
-    path = home.write("a.py", UNUSED)
-    connected = served("a.py")
-    wait_codes(connected, path, "F821")
-    connected.neovim.keys("v")
-    connected.neovim.wait_mode("v")
-    connected.agent.call("getDiagnostics", uri=path.as_uri())
-    path.write_text(FIXED)
-    asked = time.monotonic()
-    connected.agent.call("getDiagnostics")
-    assert time.monotonic() - asked < 1
-    assert connected.neovim.lines() == UNUSED.splitlines()
-    connected.neovim.keys("<Esc>")
-    wait_codes(connected, path)
-    assert connected.neovim.lines() == FIXED.splitlines()
-
-
-def test_unsaved_changes_are_found_as_they_are(served: Callable[..., Connected], home: Home) -> None:
-    """What the person has typed and not saved is what the server looks at, and what is told."""
-    path = home.write("a.py", FIXED)
-    connected = served("a.py")
-    connected.neovim.wait_lua("#vim.lsp.get_clients({bufnr = 0}) == 1")
-    connected.neovim.keys("Goimport os<Esc>")
-    (told,) = wait_codes(connected, path, "F401")
-    assert told["range"]["start"] == {"line": 2, "character": 7}
-
-
-def test_a_file_that_is_closed_has_nothing_more(served: Callable[..., Connected], home: Home) -> None:
-    """What was found in a file goes with its buffer."""
-    path = home.write("a.py", UNUSED)
-    connected = served("a.py")
-    wait_codes(connected, path, "F821")
-    connected.neovim.command("bwipeout")
-    assert found(connected.agent.call("getDiagnostics")) == {}
-    wait_codes(connected, path)
-
-
-# Without one
-
-
-def test_without_a_language_server_nothing_is_held(connected: Connected) -> None:
-    """In a file at which nothing looks the answer after a write comes at once."""
-    path = connected.home.write("a.py", UNUSED)
-    connected.agent.call("openFile", filePath=str(path))
-    connected.neovim.wait_screen("text = ")
-    connected.agent.call("getDiagnostics", uri=path.as_uri())
-    path.write_text(FIXED)
-    asked = time.monotonic()
-    assert codes(connected.agent.call("getDiagnostics")) == []
-    assert time.monotonic() - asked < 1
-    connected.neovim.wait_lua("vim.fn.getline(1) == 'name = 1'")
-
-
-def test_a_server_that_finds_nothing_ever_is_not_waited_for(connected: Connected) -> None:
-    """A language server that only completes or formats does not hold an answer."""
-    path = connected.home.write("a.txt", "x\n")
-    connected.agent.call("openFile", filePath=str(path))
-    connected.neovim.wait_screen(r"^x$")
-    connected.neovim.lua(
-        """local function server()
-          return {
-            request = function(method, _, done)
-              vim.schedule(function() done(nil, method == "initialize" and {capabilities = {}} or vim.NIL) end)
-              return true, 1
-            end,
-            notify = function() return true end,
-            is_closing = function() return false end,
-            terminate = function() end,
-          }
-        end
-        vim.lsp.start({name = "formats", cmd = server, root_dir = vim.fn.getcwd()})"""
-    )
-    connected.neovim.wait_lua("#vim.lsp.get_clients({bufnr = 0}) == 1")
-    connected.agent.call("getDiagnostics", uri=path.as_uri())
-    path.write_text("y\n")
-    asked = time.monotonic()
-    connected.agent.call("getDiagnostics")
-    assert time.monotonic() - asked < 1
-
-
-SET = """
-local namespace = vim.api.nvim_create_namespace("linter")
-local buffer, rows = ...
-vim.diagnostic.set(namespace, buffer, rows)
-"""
-
-
-def test_whoever_finds_something_is_told(connected: Connected) -> None:
-    """What any plugin sets in vim.diagnostic is told: severities, numbers as codes, places outside of the text."""
-    path = connected.home.write("a.txt", "äö x\n\U0001f600 y\n")
-    connected.agent.call("openFile", filePath=str(path))
-    connected.neovim.wait_screen("äö x")
-    connected.neovim.lua(
-        SET,
-        0,
-        [
-            {"lnum": 0, "col": 5, "end_col": 6, "message": "one", "severity": 1, "code": 7, "source": "lint"},
-            {"lnum": 1, "col": 5, "end_lnum": 1, "end_col": 99, "message": "two", "severity": 2},
-            {"lnum": 77, "col": 3, "message": "three", "severity": 3},
-            {"lnum": 1, "col": 4, "end_lnum": 0, "end_col": 0, "message": "four\nlines", "severity": 4},
-        ],
-    )
-    (told,) = found(connected.agent.call("getDiagnostics", uri=str(path))).values()
-
-    def place(one: dict[str, Any]) -> list[int]:
-        return [one["range"][end][part] for end in ("start", "end") for part in ("line", "character")]
-
-    assert {one["message"]: (one["severity"], place(one)) for one in told} == {
-        "one": ("Error", [0, 3, 0, 4]),
-        "two": ("Warning", [1, 3, 1, 4]),
-        "three": ("Info", [77, 0, 77, 0]),
-        "four\nlines": ("Hint", [1, 2, 1, 2]),
-    }
-    (first,) = [one for one in told if one["message"] == "one"]
-    assert (first["code"], first["source"]) == ("7", "lint")
-
-
-def test_diagnostics_are_those_of_the_exact_file(connected: Connected) -> None:
-    """A file whose name is part of another's, or matches it as a pattern, has nothing of it; a link has."""
-    path = connected.home.write("a.txt", "x\n")
-    for other in ("a.t", "txt", "a*.txt", "[a].txt"):
-        connected.home.write(other, "x\n")
-    link = connected.home.project / "link"
-    link.symlink_to(path)
-    connected.agent.call("openFile", filePath=str(path))
-    connected.neovim.wait_screen(r"^x$")
-    connected.neovim.lua(SET, 0, [{"lnum": 0, "col": 0, "message": "here"}])
-    for other in ("a.t", "txt", "a*.txt", "[a].txt"):
-        told = found(connected.agent.call("getDiagnostics", uri=str(connected.home.project / other)))
-        assert list(told.values()) == [[]], other
-    for same in (path, link):
-        ((one,),) = found(connected.agent.call("getDiagnostics", uri=str(same))).values()
-        assert one["message"] == "here"
-
-
-def test_only_files_have_diagnostics(connected: Connected) -> None:
-    """What is found in a buffer without a file is told to nobody."""
-    connected.neovim.lua(SET, 0, [{"lnum": 0, "col": 0, "message": "here"}])
-    assert found(connected.agent.call("getDiagnostics")) == {}
-
-
-def test_a_file_that_is_not_loaded_keeps_what_a_server_found(connected: Connected) -> None:
-    """What a server finds in files that nobody has opened is told as well."""
-    path = connected.home.write("a.txt", "x\n")
-    buffer = connected.neovim.lua("return vim.fn.bufadd(...)", str(path))
-    connected.neovim.lua(SET, buffer, [{"lnum": 4, "col": 2, "message": "there"}])
-    (told,) = found(connected.agent.call("getDiagnostics")).values()
-    assert [one["message"] for one in told] == ["there"]
-
-
-def test_changes_are_told_together(running: Start, home: Home) -> None:
-    """Of what several linters report at nearly the same time, pairside is told once, and of everything."""
-    home.write("a.txt", "x\n")
-    neovim = running("a.txt")
-    facts = Facts(neovim)
-    neovim.lua(
-        """for number = 1, 20 do
-          vim.diagnostic.set(vim.api.nvim_create_namespace("linter" .. number), 0,
-            {{lnum = 0, col = 0, message = tostring(number)}})
-        end"""
-    )
+def test_what_was_found_again_is_told_again(editing: Callable[..., Connected]) -> None:
+    """A report that says the same as the last one is a report: somebody may wait for it."""
+    it = editing("a.py", "import os\n")
+    facts = Facts(it.neovim)
+    serve(it, True)
     told = facts.wait("diagnostics/changed")
-    assert len(told["files"][0]["diagnostics"]) == 20
+    facts.forget()
+    (it.home.project / "a.py").write_text("import os\n\n")
+    assert tell_changed(it.neovim, it.home.project / "a.py") == [str(it.home.project / "a.py")]
+    assert facts.wait("diagnostics/changed") == told
+
+
+def test_positions_are_in_utf16_units_and_texts_in_utf8(editing: Callable[..., Connected]) -> None:
+    """Bytes of Neovim's columns become UTF-16 units; what is no UTF-8 is replaced; a code is a text."""
+    it = editing("a.txt", "日\U0001f600x\nend\n")
+    path = it.home.project / "a.txt"
+    it.neovim.lua(
+        """local buffer = vim.api.nvim_get_current_buf()
+        vim.diagnostic.set(vim.api.nvim_create_namespace("test"), buffer, {
+          { lnum = 0, col = 7, end_col = 8, severity = 2, message = "a\\255b", source = "t\\195\\164", code = 7 },
+          { lnum = 1, col = 1, end_lnum = 5, end_col = 9, severity = 4, message = "beyond" },
+          { lnum = 1, col = 99, message = "bare" },
+        })"""
+    )
+    (file,) = Facts(it.neovim).verb("diagnostics/get", {"path": str(path)})["files"]
+    assert file == {
+        "path": str(path),
+        "diagnostics": [
+            {"message": "a\ufffdb", "severity": 2, "start": [0, 3], "end": [0, 4], "source": "tä", "code": "7"},
+            {"message": "beyond", "severity": 4, "start": [1, 1], "end": [5, 0]},
+            {"message": "bare", "severity": 1, "start": [1, 3], "end": [1, 3]},
+        ],
+    }
+    (answered,) = found(it, path)
+    assert [one["message"] for one in answered["diagnostics"]] == ["a\ufffdb", "beyond", "bare"]
+
+
+@pytest.mark.parametrize("name", ["a b.txt", "[x].txt", "st*r.txt", "$HOME.txt", "%#.txt", "ünï.txt"])
+def test_diagnostics_are_those_of_exactly_that_file(editing: Callable[..., Connected], name: str) -> None:
+    """No name is a pattern: a file with such a name has its own diagnostics, and one named alike has none."""
+    it = editing(name, "one\n")
+    it.home.write("x.txt", "x\n")
+    it.neovim.lua(
+        "vim.diagnostic.set(vim.api.nvim_create_namespace('test'), 0, {{lnum = 0, col = 0, message = 'here'}})"
+    )
+    path = it.home.project / name
+    assert [one["message"] for file in found(it, path) for one in file["diagnostics"]] == ["here"]
+    for other in ("x.txt", name[:-1]):
+        assert [file["diagnostics"] for file in found(it, it.home.project / other)] == [[]]
+    assert len(found(it)) == 1
+
+
+def test_a_file_that_is_not_loaded_has_what_was_said_of_it(editing: Callable[..., Connected]) -> None:
+    """Servers that look at a whole project speak of files that nobody opened; they are not read for that."""
+    it = editing("a.txt", "one\n")
+    path = it.home.write("b.txt", "é\n")
+    it.neovim.lua(
+        """vim.diagnostic.set(vim.api.nvim_create_namespace("test"), vim.fn.bufadd(...),
+          {{ lnum = 3, col = 2, message = "there" }})""",
+        str(path),
+    )
+    (file,) = found(it, path)
+    assert [one["message"] for one in file["diagnostics"]] == ["there"]
+    assert it.neovim.lua("return vim.fn.bufloaded(...)", str(path)) == 0
+
+
+def test_changes_are_told_together_and_completely(editing: Callable[..., Connected]) -> None:
+    """Many changes within a moment are one message, with everything that each file has."""
+    it = editing("a.txt", "one\n")
+    facts = Facts(it.neovim)
+    it.neovim.lua(
+        """for number = 1, 20 do
+          local found = {}
+          for index = 1, number do
+            found[index] = { lnum = 0, col = 0, message = "m" .. index }
+          end
+          vim.diagnostic.set(vim.api.nvim_create_namespace("one"), 0, found)
+        end
+        vim.diagnostic.set(vim.api.nvim_create_namespace("two"), 0, {{ lnum = 0, col = 1, message = "other" }})"""
+    )
+    (file,) = facts.wait("diagnostics/changed")["files"]
+    assert len(file["diagnostics"]) == 21
     assert len(facts.told("diagnostics/changed")) == 1
-    neovim.lua("vim.diagnostic.reset(nil, 0)")
-    facts.wait("diagnostics/changed", files=[{"path": str(home.project / "a.txt"), "diagnostics": []}])
 
 
-def test_asking_never_loads_what_was_not_used(running: Start, agent: Callable[..., Robot], home: Home) -> None:
-    """In a Neovim without diagnostics and servers, questions of agents do not load those modules."""
-    path = home.write("a.txt", "x\n")
-    neovim = running("a.txt", before="package.loaded['vim.diagnostic'] = nil")
-    robot = agent(neovim)
-    robot.call("getDiagnostics", uri=str(path))
-    path.write_text("y\n")
-    robot.call("getDiagnostics")
-    neovim.wait_lua("vim.fn.getline(1) == 'y'")
-    assert neovim.lua("return package.loaded['vim.diagnostic'] == nil") is True
+def test_a_closed_file_has_no_diagnostics_any_more(editing: Callable[..., Connected]) -> None:
+    """When a buffer is gone, what was found in it is taken back."""
+    it = editing("a.txt", "one\n")
+    facts = Facts(it.neovim)
+    it.neovim.lua(
+        "vim.diagnostic.set(vim.api.nvim_create_namespace('test'), 0, {{lnum = 0, col = 0, message = 'here'}})"
+    )
+    facts.wait("diagnostics/changed")
+    it.neovim.command("bwipeout")
+    path = str(it.home.project / "a.txt")
+    facts.wait("diagnostics/changed", files=[{"path": path, "diagnostics": []}])
 
 
-def test_nothing_of_it_is_left_when_pairside_ends(running: Start, home: Home) -> None:
-    """When pairside is stopped nothing looks at diagnostics any more, and a report that was due is not made."""
-    home.write("a.txt", "x\n")
-    neovim = running("a.txt")
-    neovim.lua("vim.diagnostic.set(vim.api.nvim_create_namespace('linter'), 0, {{lnum = 0, col = 0, message = 'x'}})")
-    neovim.lua("require('pairside').stop()")
-    neovim.wait_lua("require('pairside.process').state == 'stopped'")
-    assert neovim.lua("return vim.fn.exists('#pairside_diagnostics')") == 0
+def test_a_busy_neovim_is_answered_for(editing: Callable[..., Connected]) -> None:
+    """While Neovim cannot answer, an agent gets the diagnostics that it told last."""
+    it = editing("a.txt", "one\n")
+    facts = Facts(it.neovim)
+    it.neovim.lua(
+        "vim.diagnostic.set(vim.api.nvim_create_namespace('test'), 0, {{lnum = 0, col = 0, message = 'here'}})"
+    )
+    facts.wait("diagnostics/changed")
+    path = it.home.project / "a.txt"
+    assert found(it, path)[0]["diagnostics"]
+    busy = it.neovim.begin("local till = vim.uv.hrtime() + 2e9 while vim.uv.hrtime() < till do end")
+    assert [one["message"] for one in found(it, path)[0]["diagnostics"]] == ["here"]
+    assert not busy.done()
+    busy.result(SECONDS)

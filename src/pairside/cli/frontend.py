@@ -31,9 +31,10 @@ PROGRAMS = ("claude", "opencode")
 
 @click.command()
 def frontend() -> None:
-    """Serve an editor that speaks the front-end protocol on standard input and output.
+    """Serve the editor that starts it.
 
-    Editors start this, not people: see docs/front-ends.md.
+    Editors start this, not people. It speaks the front-end protocol on standard input and output: see
+    docs/front-ends.md.
     """
     from pairside.cli.serve import CHECKED
 

@@ -16,14 +16,13 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": ["-h"]},
-    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": ["--help"]}
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def nvim(arguments: tuple[str, ...]) -> None:
-    """Start Neovim with pairside's plugin and without your configuration.
+    """Start Neovim with the plugin and no configuration.
 
-    All arguments are Neovim's. Your own configuration is neither read nor changed.
+    All arguments but --help are Neovim's. Your own configuration is neither read nor changed.
     """
     program = shutil.which("nvim")
     if program is None:

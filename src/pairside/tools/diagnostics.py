@@ -111,11 +111,12 @@ async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, 
 
 async def _settle(bridge: Bridge, written: Collection[str], deadline: float) -> None:
     """Tell the editor what was written, and wait until it has looked at what it watches, or the deadline."""
-    known = bridge.diagnosed.value
-    version = bridge.diagnosed.version
     try:
         async with asyncio.timeout_at(deadline):
             awaited = await bridge.editor.files_changed(written)
+            # Not before: what was on its way when the editor was told is about the old text.
+            known = bridge.diagnosed.value
+            version = bridge.diagnosed.version
             while any(not bridge.diagnosed_since(path, known) for path in awaited):
                 version = await bridge.diagnosed.changed(version)
     except (TimeoutError, EditorError):
