@@ -102,7 +102,9 @@ async def test_nothing_is_said_to_a_front_end_before_hello_is_answered(workspace
 @pytest.mark.parametrize(
     ("params", "complaint"),
     [
-        ({"protocol": 2}, "version 1 of the front-end protocol, and the plugin version 2"),
+        ({"protocol": 2}, "version 1 of the front-end protocol, and the front-end version 2"),
+        ({"folders": []}, "names no folder"),
+        ({"folders": ["relative", "/no/such/folder"]}, "none of the folders exists"),
         ({"settings": {"serve.ports": "high"}}, "MIN-MAX"),
         ({"settings": {"serve.prots": "1-2"}}, "serve.prots"),
     ],
@@ -111,11 +113,12 @@ async def test_a_hello_that_cannot_be_met_is_answered_with_the_reason(
     workspace: Path, params: dict[str, Any], complaint: str
 ) -> None:
     """For the person, and without a word of ours that they cannot act upon."""
-    async with front_end() as (editor, _):
+    async with front_end() as (editor, serving):
         with pytest.raises(RpcError) as refused:
             await editor.request("hello", {**hello(workspace), **params})
         assert complaint in refused.value.message
         assert "Traceback" not in refused.value.message
+        assert await asyncio.wait_for(serving, 5) == 1
 
 
 @pytest.mark.parametrize("way", ["end of input", "exit", "half a message", "no header"])
@@ -132,7 +135,7 @@ async def test_when_the_editor_leaves_the_server_ends_and_its_lock_file_goes(wor
             )
             if way == "half a message":
                 at.editor.channel._transport.close()
-        assert await asyncio.wait_for(at.serving, 5) == 0
+        assert await asyncio.wait_for(at.serving, 5) == (1 if way == "no header" else 0)
         await asyncio.wait_for(one.socket.wait_closed(), 5)
         assert one.socket.close_code == 1001
         assert not os.path.exists(at.welcome["lock_file"])
@@ -149,10 +152,19 @@ async def test_a_front_end_that_restarts_pairside_finds_port_and_token_again(wor
         assert not os.path.exists(at.welcome["lock_file"])
 
 
-async def test_a_front_end_that_shared_nothing_shares_nothing_after_a_restart(workspace: Path) -> None:
-    """What the person switched off does not come on by itself."""
-    async with scene(workspace, share=False) as at:
-        assert (await at.editor.request("status"))["sharing"]["on"] is False
+async def test_a_front_end_that_breaks_the_protocol_has_to_notice_it(workspace: Path) -> None:
+    """The status is 1 then, and the log says what was wrong."""
+    for garbage in (b"\r\n\r\n", b"Content-Length: -5\r\n\r\n", b"Content-Length: 999999999999\r\n\r\n"):
+        async with scene(workspace) as at:
+            at.editor.channel._transport.write(garbage)
+            assert await asyncio.wait_for(at.serving, 5) == 1
+
+
+async def test_who_asks_to_exit_before_hello_is_let_go(workspace: Path) -> None:
+    """Nothing was started, and nothing is left."""
+    async with front_end() as (editor, serving):
+        await editor.notify("exit")
+        assert await asyncio.wait_for(serving, 5) == 0
 
 
 # Facts.
@@ -362,6 +374,29 @@ async def test_what_the_person_makes_of_a_proposal_is_what_the_agent_gets(
         assert original == {"text": file.read_text(), "hunks": [[0, 1, 0, 1], [6, 1, 6, 1]]}
         await at.editor.request("review/decided", {"id": id, **verdict})
         assert (await waiting)[: len(answer)] == answer
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"outcome": "accepted", "text": "x", "hunks": [1]},
+        {"outcome": "accepted", "hunks": None},
+        {"outcome": "accepted", "text": None},
+        {"outcome": "rejected", "text": "x"},
+        {"outcome": "maybe"},
+        {"outcome": "accepted", "hunks": [7]},
+    ],
+)
+async def test_a_verdict_that_does_not_fit_decides_nothing(workspace: Path, verdict: dict[str, Any]) -> None:
+    """A null is not the same as nothing said: it must not accept what the person left out."""
+    async with scene(workspace) as at, at.agent() as one:
+        waiting = asyncio.create_task(one.propose(str(workspace / "a.py"), "x"))
+        id = (await shown(at))["id"]
+        with pytest.raises(RpcError):
+            await at.editor.request("review/decided", {"id": id, **verdict})
+        assert not waiting.done()
+        await at.editor.request("review/decided", {"id": id, "outcome": "rejected"})
+        assert (await waiting)[0] == "DIFF_REJECTED"
 
 
 async def test_whoever_decides_second_is_told_who_was_first(workspace: Path) -> None:

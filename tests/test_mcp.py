@@ -903,6 +903,36 @@ async def test_a_question_without_a_write_is_no_change(workspace: Path) -> None:
         assert await writer.written() == []
 
 
+async def test_what_the_person_writes_after_a_proposal_is_not_the_agents(workspace: Path) -> None:
+    """A client that asked about a file and then proposes has not written it; what it did write before, it has."""
+    file, other = workspace / "a.py", workspace / "b.py"
+    file.write_bytes(b"0")
+    other.write_bytes(b"0")
+    async with writing() as writer:
+        await writer.write(other, b"1")
+        for path in (file, other):
+            await writer.agent.call("getDiagnostics", uri=f"file://{file}")
+            proposal = asyncio.create_task(writer.agent.propose(str(path), "proposed"))
+            review = await writer.running.editor.shown()
+            writer.running.bridge.reviews.reject(review.id, by="the test")
+            await proposal
+            path.write_bytes(b"the person's")
+        assert await writer.written() == [("b.py", b"0", b"1")]
+
+
+async def test_a_write_after_a_rejection_is_news(workspace: Path) -> None:
+    """The person said no, and the agent wrote it all the same."""
+    file = workspace / "a.py"
+    file.write_bytes(b"0")
+    async with writing() as writer:
+        proposal = asyncio.create_task(writer.agent.propose(str(file), "proposed"))
+        review = await writer.running.editor.shown()
+        writer.running.bridge.reviews.reject(review.id, by="the test")
+        await proposal
+        await writer.write(file, b"1")
+        assert await writer.written() == [("a.py", b"0", b"1")]
+
+
 @pytest.mark.parametrize("way", ["accepted", "closed"])
 async def test_a_write_whose_review_was_here_is_not_listed(workspace: Path, way: str) -> None:
     """Accepted here, or decided in the terminal, where the client closes the proposal. The next write is listed."""

@@ -13,7 +13,8 @@ end
 -- Options for a single call are not taken: those of `setup` count.
 local function overridden(name, options)
   if type(options) == "table" and next(options) ~= nil then
-    require("claudecode.without").meaning(("the first argument of terminal.%s"):format(name), "options are set by setup()")
+    local what = ("the first argument of terminal.%s"):format(name)
+    require("claudecode.without").meaning(what, "options are set by setup()")
   end
 end
 

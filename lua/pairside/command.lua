@@ -1,5 +1,5 @@
--- Owns `:Pairside`: its subcommands, what they take, and how they are completed. The commands of claudecode.nvim are the
--- same subcommands by other names.
+-- Owns `:Pairside`: its subcommands, what they take, and how they are completed. The commands of claudecode.nvim are
+-- the same subcommands by other names.
 local message = require("pairside.message")
 
 local M = {}
@@ -50,9 +50,8 @@ local function chosen(call, name, words)
     return word, true
   end
   local meant = require("pairside.nearest").to(word, words)
-  message.error(
-    (":Pairside %s takes %s%s"):format(name, table.concat(words, ", "), meant and (": did you mean %s?"):format(meant) or "")
-  )
+  local guess = meant and (": did you mean %s?"):format(meant) or ""
+  message.error((":Pairside %s takes %s%s"):format(name, table.concat(words, ", "), guess))
   return nil, false
 end
 
@@ -238,7 +237,8 @@ SUBCOMMANDS["close"] = {
   end,
 }
 
--- The terminal that is meant where none is named: the one that the person is in, else the unnamed one, else the only one.
+-- The terminal that is meant where none is named: the one that the person is in, else the only one, else the
+-- unnamed one.
 local function intended_terminal()
   local here = terminal().current()
   if here then
@@ -502,7 +502,8 @@ function M.run(call, subcommand)
   local found = SUBCOMMANDS[subcommand]
   if not found then
     local meant = require("pairside.nearest").to(subcommand, vim.tbl_keys(SUBCOMMANDS))
-    message.error(("there is no :Pairside %s%s"):format(subcommand, meant and (", did you mean %s?"):format(meant) or ""))
+    local guess = meant and (", did you mean %s?"):format(meant) or ""
+    message.error(("there is no :Pairside %s%s"):format(subcommand, guess))
     return
   end
   found.run({

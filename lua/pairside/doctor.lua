@@ -1,5 +1,5 @@
--- Owns the two questions of `pairside doctor`, asked for an agent that would be started in a terminal here: does it find
--- this Neovim, and does it ask for reviews.
+-- Owns the two questions of `pairside doctor`, asked for an agent that would be started in a terminal here: does it
+-- find this Neovim, and does it ask for reviews.
 local M = {}
 
 local TIMEOUT_MS = 10000

@@ -66,8 +66,8 @@ local function emit(pattern, data)
   firing[#firing + 1] = { pattern = pattern, data = data }
   local before = vim.v.errmsg
   vim.v.errmsg = ""
-  -- What a listener does wrong must not stop what it listens to, nor ask the person for a key: Neovim would show it as a
-  -- message of many lines, unless a command is told to keep errors to itself. So it is told here, in a line.
+  -- What a listener does wrong must not stop what it listens to, nor ask the person for a key: Neovim would show it as
+  -- a message of many lines, unless a command is told to keep errors to itself. So it is told here, in a line.
   local done, problem = pcall(vim.cmd, 'silent! unsilent lua require("pairside.events").fire_innermost()')
   firing[#firing] = nil
   problem = vim.v.errmsg ~= "" and vim.v.errmsg or not done and tostring(problem) or nil

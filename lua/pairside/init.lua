@@ -133,8 +133,8 @@ function M.mention(path, first, last, done)
   }, nil, done)
 end
 
---- A few signs for a status line: who is connected, what waits, what was written without a review. Empty while agents are
---- not served. The signs are the option `statusline`; it is made anew by the plugin whenever it changes.
+--- A few signs for a status line: who is connected, what waits, what was written without a review. Empty while agents
+--- are not served. The signs are the option `statusline`; it is made anew by the plugin whenever it changes.
 ---@return string
 function M.statusline()
   return line

@@ -75,7 +75,8 @@ function M.open(title, fill, how)
   for name, value in pairs({ wrap = true, linebreak = true, cursorline = true, winfixbuf = true, list = false }) do
     vim.wo[window][0][name] = value
   end
-  vim.wo[window][0].winhighlight = "NormalFloat:PairsidePage,FloatBorder:PairsidePageBorder,FloatTitle:PairsidePageTitle"
+  vim.wo[window][0].winhighlight =
+    "NormalFloat:PairsidePage,FloatBorder:PairsidePageBorder,FloatTitle:PairsidePageTitle"
   for name, link in pairs({
     PairsidePage = "NormalFloat",
     PairsidePageBorder = "FloatBorder",

@@ -26,9 +26,6 @@ M.hello = nil
 ---@type string?
 M.failure = nil
 
--- Whether agents were told anything when that was last known: what the person switched off stays off.
-local shares = true
-
 -- Everything about one child. A new one is another table, so nothing that an old one still says can be mistaken.
 ---@type { wire: pairside.Wire, wanted: boolean, started: integer, restarting: boolean, waiting: table, broken: string? }?
 local child = nil
@@ -230,7 +227,6 @@ function start()
     version = require("pairside.version"),
     folders = require("pairside.folders").list(),
     settings = settings,
-    share = shares,
     demotion_seconds = math.min(options.values.visual_demotion_delay_ms / 1000, 60),
   }, function(hello, failure)
     answered(one, failure, hello)
@@ -244,10 +240,9 @@ function start()
   end, HELLO_MS)
 end
 
---- Starts the process, unless it runs. One that was ended by the person shares again.
+--- Starts the process, unless it runs.
 function M.start()
   if child == nil then
-    shares = true
     ends, told, M.failure = 0, false, nil
     start()
   end
@@ -334,7 +329,6 @@ M.notices["stopping"] = function()
 end
 
 M.notices["status"] = function(status)
-  shares = not (status.sharing and status.sharing.on == false)
   require("pairside").learn(status)
 end
 

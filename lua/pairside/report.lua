@@ -145,6 +145,13 @@ function M.shared(sharing)
   return lines
 end
 
+local STATES = {
+  stopped = "stopped (:Pairside start)",
+  starting = "starting",
+  running = "running",
+  failed = "not running",
+}
+
 -- The process, as far as it is known here.
 local function process_lines(status)
   local process = require("pairside.process")
@@ -154,7 +161,7 @@ local function process_lines(status)
   local editor = ("Neovim %d.%d.%d, plugin %s"):format(version.major, version.minor, version.patch, plugin)
   if not status then
     lines[1] = ("pairside is %s%s"):format(
-      ({ stopped = "stopped (:Pairside start)", starting = "starting", failed = "not running", running = "running" })[process.state],
+      STATES[process.state],
       process.failure and (": %s"):format(process.failure) or ""
     )
     lines[2] = editor
@@ -353,7 +360,8 @@ function M.log(log)
     entries[#entries + 1] = { event.at, told and told(event) or event.kind }
   end
   for _, frame in ipairs(log.frames or {}) do
-    entries[#entries + 1] = { frame.at, ("client %d %s %d bytes"):format(frame.client_id, frame.direction, frame.length) }
+    local told = ("client %d %s %d bytes"):format(frame.client_id, frame.direction, frame.length)
+    entries[#entries + 1] = { frame.at, told }
   end
   -- Those of the same moment stay in the order in which they were told.
   for at, entry in ipairs(entries) do

@@ -36,6 +36,7 @@ local UNSEEN_MS = 300
 ---@field seen boolean whether it has been on screen
 ---@field sealed table? it has been on screen for so short a time that it takes no keys yet
 ---@field aside boolean the person closed it from elsewhere: it is not shown again by itself
+---@field asked boolean? the person asked for it by a command
 ---@field deciding string? the outcome that pairside has been told
 ---@field over string? why it is no longer pending
 ---@field layout string?
@@ -166,7 +167,9 @@ local function show(review)
   end
   local layout = review.layout or options().layout
   local again = review.seen
-  review.shown = windows().open(review, layout, idle.now(QUIET_MS))
+  -- Who asks for it wants to be there.
+  review.shown = windows().open(review, layout, review.asked or idle.now(QUIET_MS))
+  review.asked = nil
   review.aside = false
   seal(review)
   if layout == "unified" then
@@ -573,7 +576,7 @@ function M.show(id)
   if current then
     unshow(current)
   end
-  review.aside = false
+  review.aside, review.asked = false, true
   order = vim.list_extend({ review.id }, vim.tbl_filter(function(known)
     return known ~= review.id
   end, order))
@@ -590,6 +593,7 @@ function M.toggle_layout(layout)
   end
   local current = review.layout or options().layout
   review.layout = layout or (current == "unified" and "vertical" or "unified")
+  review.asked = true
   unshow(review)
   pump()
 end

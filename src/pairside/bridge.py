@@ -21,12 +21,12 @@ from typing import Any
 from pairside.cell import Cell
 from pairside.changes import Change, Changes, Image
 from pairside.clients import Client, Clients, Departure, NotThere
-from pairside.editor import Diagnostic, Editor, Selection
+from pairside.editor import Diagnostic, Editor, EditorError, Selection
 from pairside.journal import Journal
 from pairside.limits import Limits
 from pairside.mentions import Mention, Mentions
 from pairside.peer import Gone
-from pairside.reviews import Review, Reviews, Verdict
+from pairside.reviews import Outcome, Review, Reviews, Verdict
 from pairside.sharing import Kind, Policy, Sharing, Withheld
 from pairside.text import clean_unicode, cut, within
 
@@ -267,9 +267,12 @@ class Bridge:
 
     async def _read_leftovers(self, client_id: int) -> None:
         """Read the files that a client may have been writing when it left."""
-        for path in self.changes.pending(client_id):
+        left = self.changes.pending(client_id)
+        for path in left:
             self.changes.end(client_id, path, await asyncio.to_thread(Image.read, path, self.changes.image_bytes))
         self.changes.departed(client_id)
+        with suppress(EditorError):
+            await self.editor.files_changed(left)  # no question of that client will do it any more
 
 
 class _ClientEvents:
@@ -314,7 +317,8 @@ class _ReviewEvents:
 
     def decided(self, review: Review, verdict: Verdict) -> None:
         # Now, and not when the waiting call wakes: the agent may ask about the file before that.
-        self._bridge.changes.reviewed(review.client, review.path)
+        writes = verdict.outcome is not Outcome.REJECTED
+        self._bridge.changes.reviewed(review.client, review.path, writes=writes)
 
     def closed(self, review: Review, verdict: Verdict) -> None:
         self._bridge.editor.hide_review(review.id)

@@ -162,9 +162,13 @@ class Changes:
             last[change.path] = change
         return [change for change in chains if change.before != change.after]
 
-    def reviewed(self, client: Client, path: str) -> None:
-        """The client's proposal for `path` was answered or closed: its next write of that file is not news."""
-        self._reviewed.add((client.id, path))
+    def reviewed(self, client: Client, path: str, *, writes: bool = True) -> None:
+        """The client's proposal for `path` was answered or closed: its next write of that file is not news.
+
+        Without `writes` it was rejected.
+        """
+        if writes:
+            self._reviewed.add((client.id, path))
 
     def begin(self, client: Client, path: str, before: Image) -> None:
         """The client is about to write `path`, which is `before` now."""

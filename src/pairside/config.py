@@ -169,14 +169,18 @@ def path(environment: Mapping[str, str]) -> str:
     return os.path.join(base, "pairside", "config.toml")
 
 
-def load(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Config:
+def load(environment: Mapping[str, str], flags: Mapping[str, str] | None = None, *, by_flags: bool = True) -> Config:
     """The settings that count. `flags` maps the names of settings to what the command line says.
+
+    Without `by_flags` somebody else says it, who knows of no flags.
 
     Raises:
         ConfigError: A setting is wrong, or the file cannot be read.
     """
     config = Config()
     for where, setting, value in _given(environment, flags or {}):
+        if not by_flags and where == setting.flag:
+            where = setting.name
         config = _with(config, setting, value, where)
     limits = config.limits
     if limits.ping_seconds >= limits.silence_seconds:

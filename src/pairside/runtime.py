@@ -64,17 +64,27 @@ def directory(environment: Mapping[str, str]) -> str:
 
 
 class Record:
-    """What a running server leaves for its successor: port, token, folders and pid."""
+    """What a running server leaves for its successor: port, token, folders, pid, and whether anything is shared."""
 
-    __slots__ = ("folders", "path", "pid", "port", "token", "touched_at")
+    __slots__ = ("folders", "path", "pid", "port", "shares", "token", "touched_at")
 
-    def __init__(self, path: str, port: int, token: str, folders: tuple[str, ...], pid: int, touched_at: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        port: int,
+        token: str,
+        folders: tuple[str, ...],
+        pid: int,
+        touched_at: float,
+        shares: bool,
+    ) -> None:
         self.path = path
         self.port = port
         self.token = token
         self.folders = folders
         self.pid = pid
         self.touched_at = touched_at
+        self.shares = shares
 
 
 def socket_path(folder: str, port: int) -> str:
@@ -87,11 +97,11 @@ def record_path(folder: str, port: int) -> str:
     return os.path.join(folder, f"{port}.json")
 
 
-def write_record(folder: str, port: int, token: str, folders: tuple[str, ...]) -> None:
+def write_record(folder: str, port: int, token: str, folders: tuple[str, ...], *, shares: bool = True) -> None:
     """Leave a record, whole or not at all, readable by us alone."""
     path = record_path(folder, port)
     temporary = f"{path}.{os.getpid()}"
-    facts = {"port": port, "token": token, "folders": list(folders), "pid": os.getpid()}
+    facts = {"port": port, "token": token, "folders": list(folders), "pid": os.getpid(), "shares": shares}
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(os.open(temporary, flags, 0o600), "wb") as file:
         os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
@@ -126,7 +136,7 @@ def read_record(path: str) -> Record | None:
         return None
     if os.path.basename(path) != f"{port}.json" or not all(isinstance(folder, str) for folder in folders):
         return None
-    return Record(path, port, token, folders, pid, status.st_mtime)
+    return Record(path, port, token, folders, pid, status.st_mtime, facts.get("shares") is not False)
 
 
 def records(folder: str) -> Iterator[Record]:

@@ -133,6 +133,11 @@ async def serving(
         async with contextlib.AsyncExitStack() as cleanup:
             stopped, restarting = asyncio.Event(), asyncio.Event()
 
+            def note_sharing(kind: str) -> None:
+                if kind == "sharing":
+                    with contextlib.suppress(OSError):
+                        leave_record()
+
             def stop(by: str) -> None:
                 if editor is not None:
                     editor.tell("stopping", {"by": by})
@@ -152,6 +157,10 @@ async def serving(
                 agents, token, adopted = await _listen(
                     bridge, toolbox(), state, environment, locked=locked, again=again
                 )
+
+                def leave_record() -> None:
+                    runtime.write_record(state, agents.port, token, bridge.folders.value, shares=bridge.sharing.on)
+
                 runner = Runner(
                     hooks or Hooks(),
                     bridge.journal,
@@ -187,18 +196,19 @@ async def serving(
                     await watchers.listen()
                     cleanup.push_async_callback(watchers.close)
                     cleanup.callback(serving.leave)
-                    runtime.write_record(state, agents.port, token, folders)
+                    leave_record()
                     cleanup.callback(lock.remove)
                     lock.write(folders)
                 except (OSError, discovery.DiscoveryError) as error:
                     raise StartError(str(error)) from None
             for work in (
                 _upkeep(state, agents.port, lock),
-                _follow_folders(bridge, state, agents.port, token, lock),
+                _follow_folders(bridge, leave_record, lock),
                 _watch_rivals(serving),
             ):
                 cleanup.callback(asyncio.create_task(work).cancel)
             runner.start()
+            cleanup.enter_context(bridge.journal.follow(lambda event: note_sharing(event.kind)))
             if editor is not None:
                 answers = observers.Answers(watchers, by=editor.name)
                 editor.attach(bridge, answer=answers.requested, status=lambda: observers.status(watchers))
@@ -219,7 +229,10 @@ async def _listen(
 
     if locked:
         runtime.sweep(state, lambda record: _sweep_lock(environment, record))
-        for record in runtime.adoptable(state, bridge.folders.value, again=again):
+        records = runtime.adoptable(state, bridge.folders.value, again=again)
+        if records and not records[0].shares:
+            bridge.share(False)  # what the person switched off does not come on by itself, on whatever port
+        for record in records:
             agents = server(record.token)
             with contextlib.suppress(OSError):
                 await agents.listen(record.port)
@@ -310,13 +323,13 @@ def _changed_at(environment: Mapping[str, str]) -> list[int]:
     return times
 
 
-async def _follow_folders(bridge: Bridge, state: str, port: int, token: str, lock: discovery.LockFile) -> None:
+async def _follow_folders(bridge: Bridge, leave_record: Callable[[], None], lock: discovery.LockFile) -> None:
     """Tell clients and successors, with the same token, when the editor opens other folders."""
     version = bridge.folders.version
     while True:
         version = await bridge.folders.changed(version)
         try:
-            runtime.write_record(state, port, token, bridge.folders.value)
+            leave_record()
             lock.write(bridge.folders.value)
         except (OSError, discovery.DiscoveryError) as error:
             log.warning("the folders changed, but agents cannot be told: %s", error)

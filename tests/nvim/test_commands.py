@@ -394,16 +394,31 @@ def test_a_proposal_that_is_not_there_is_said_so(connected: Connected) -> None:
 
 
 def test_the_layout_of_a_proposal_on_screen_is_changed(connected: Connected) -> None:
-    """`layout` shows the same proposal in another layout."""
+    """`layout` shows the same proposal in another layout, at once, and the person is in it."""
     editor = connected.neovim
     path = connected.home.write("a.txt", "old\n")
     propose(editor, connected.agent, path, "new\n")
-    assert len(editor.lua("return vim.api.nvim_list_wins()")) == 2
-    editor.wait_lua("require('pairside.idle').now(500)")
+    assert editor.lua("return vim.wo.diff")
     typed(editor, "Pairside layout unified")
-    editor.wait_lua("#vim.api.nvim_list_wins() == 1")
+    editor.wait_lua("vim.b.pairside_review == 1 and not vim.wo.diff")
+    assert editor.lines() == ["new"]
+    editor.wait_screen("^ *old *$")
     typed(editor, "Pairside layout sideways")
     editor.wait_said("^:Pairside layout takes vertical, horizontal, unified")
+
+
+def test_a_proposal_that_was_put_aside_is_shown_again(connected: Connected) -> None:
+    """`:only` from the file takes a proposal from the screen, and `review` shows it and goes there at once."""
+    editor = connected.neovim
+    path = connected.home.write("a.txt", "old\n")
+    verdict = propose(editor, connected.agent, path, "new\n")
+    editor.keys("<C-w>p")
+    typed(editor, "only")
+    editor.wait_said("is still pending")
+    assert completed(editor, "Pairside review ") == ["1"]
+    typed(editor, "Pairside review")
+    editor.wait_lua("vim.b.pairside_review == 1")
+    assert not verdict.done()
 
 
 def test_nothing_that_the_commands_say_needs_a_key(connected: Connected) -> None:

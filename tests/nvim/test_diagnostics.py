@@ -25,15 +25,21 @@ HOLD_SECONDS = 1.8
 """How long an agent is kept waiting for what is found in a new text."""
 SERVER = """
 local command, folder, pulls = ...
-local capabilities = vim.lsp.protocol.make_client_capabilities()
-if not pulls then
-  capabilities.textDocument.diagnostic = nil
-end
-vim.lsp.start({ name = "ruff", cmd = command, root_dir = folder, capabilities = capabilities, on_init = function(client)
-  if not pulls then
-    client.server_capabilities.diagnosticProvider = nil
-  end
-end })
+vim.lsp.start({
+  name = "ruff",
+  cmd = command,
+  root_dir = folder,
+  before_init = function(params)
+    if not pulls then
+      params.capabilities.textDocument.diagnostic = nil
+    end
+  end,
+  on_init = function(client)
+    if not pulls then
+      client.server_capabilities.diagnosticProvider = nil
+    end
+  end,
+})
 """
 RUFF = [str(Path(sys.executable).with_name("ruff")), "server"]
 
@@ -76,7 +82,7 @@ def serve(connected: Connected, pulls: bool) -> None:
 
 @pytest.mark.parametrize("pulls", [True, False], ids=["asked", "telling"])
 def test_what_a_language_server_finds_after_a_write_is_answered(editing: Callable[..., Connected], pulls: bool) -> None:
-    """After an agent's write getDiagnostics answers for the new text, whether the server is asked or tells by itself."""
+    """After a write getDiagnostics answers for the new text, whether the server is asked or tells by itself."""
     it = editing("a.py", "import os\n")
     path = it.home.project / "a.py"
     serve(it, pulls)
@@ -243,3 +249,60 @@ def test_a_busy_neovim_is_answered_for(editing: Callable[..., Connected]) -> Non
     assert [one["message"] for one in found(it, path)[0]["diagnostics"]] == ["here"]
     assert not busy.done()
     busy.result(SECONDS)
+
+
+SLOW = """
+-- A server that tells by itself: it takes back what it found when a document is closed (or does not), and needs 200 ms
+-- to find the word "bad" in one that was opened.
+local takes_back = ...
+local function start(dispatchers)
+  local function publish(uri, found)
+    dispatchers.notification("textDocument/publishDiagnostics", { uri = uri, diagnostics = found })
+  end
+  return {
+    request = function(method, _, done)
+      vim.schedule(function()
+        done(nil, method == "initialize" and { capabilities = { textDocumentSync = 1 } } or nil)
+      end)
+      return true, 1
+    end,
+    notify = function(method, params)
+      if method == "textDocument/didOpen" then
+        vim.defer_fn(function()
+          local found = {}
+          local at = params.textDocument.text:find("bad")
+          if at then
+            local place = { line = 0, character = at - 1 }
+            found[1] = { range = { start = place, ["end"] = place }, message = "bad", code = "bad" }
+          end
+          publish(params.textDocument.uri, found)
+        end, 200)
+      elseif method == "textDocument/didClose" and takes_back then
+        publish(params.textDocument.uri, {})
+      end
+      return true
+    end,
+    is_closing = function() return false end,
+    terminate = function() end,
+  }
+end
+vim.lsp.start({ name = "slow", cmd = start, root_dir = vim.fn.getcwd() })
+"""
+
+
+@pytest.mark.parametrize("takes_back", [True, False])
+def test_what_a_server_takes_back_is_not_taken_for_the_answer(
+    editing: Callable[..., Connected], takes_back: bool
+) -> None:
+    """A server may say that nothing is left when the old text is closed: the agent gets what it finds in the new one,
+    also if that is nothing."""
+    it = editing("a.txt", "bad\n")
+    path = it.home.project / "a.txt"
+    it.neovim.lua(SLOW, takes_back)
+    it.neovim.wait_lua("#vim.diagnostic.get(0) > 0")
+    for text, expected in [("still bad\n", [["bad"]]), ("good\n", []), ("bad again\n", [["bad"]])]:
+        found(it, path)
+        path.write_text(text)
+        start = time.monotonic()
+        assert codes(found(it)) == expected, text
+        assert time.monotonic() - start < HOLD_SECONDS - 0.2

@@ -110,7 +110,7 @@ def test_nothing_of_it_is_left_when_pairside_ends(running: Start) -> None:
     editor.lua("require('pairside.process').stop()")
     editor.wait_lua("require('pairside.process').state == 'stopped'")
     groups = editor.lua(
-        """return vim.iter({ "selection", "documents", "diagnostics", "folders", "idle", "reload" }):filter(function(one)
-          return vim.fn.exists("#pairside_" .. one) == 1 end):totable()"""
+        """return vim.tbl_filter(function(one) return vim.fn.exists("#pairside_" .. one) == 1 end,
+          { "selection", "documents", "diagnostics", "folders", "idle", "reload" })"""
     )
     assert not groups

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -302,7 +303,7 @@ def test_a_held_key_is_told_every_50_ms_and_its_end_always(opened: Callable[...,
     settled(facts)
     times = facts.times("selection")
     assert len(times) >= 8
-    assert min(after - before for before, after in zip(times, times[1:], strict=False)) >= 48
+    assert min(after - before for before, after in pairwise(times)) >= 48
     assert facts.told("selection")[-1]["start"] == [200, 0]
 
 

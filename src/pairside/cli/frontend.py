@@ -17,10 +17,16 @@ import pairside as package
 from pairside import config
 from pairside.cli.exits import Exit
 from pairside.cli.signals import Signals
+from pairside.text import printable
 
 if TYPE_CHECKING:
+    import asyncio
+
     from pairside.editors.frontend import FrontendEditor, Hello
+    from pairside.peer import Disconnect
     from pairside.serve import Serving
+
+log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 20.0
 LOG_BYTES = 1024 * 1024
@@ -98,12 +104,13 @@ async def _serve(input: IO[bytes], output: IO[bytes], signals: Signals) -> int:
     with signals.call(stop):
         stopped = asyncio.create_task(stopping.wait())
         try:
-            first: set[asyncio.Future[Any]] = {conversation, editor.hello, stopped}
+            first: set[asyncio.Future[Any]] = {conversation, editor.hello, stopped, editor.asked_to_exit}
             await asyncio.wait(first, timeout=HELLO_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not editor.hello.done():
-                return Exit.OK
+                return _status(conversation)
             try:
-                return await _served(editor, editor.hello.result(), conversation, stopped)
+                await _served(editor, editor.hello.result(), conversation, stopped)
+                return _status(conversation)
             except _CannotStart as error:
                 editor.welcome.set_exception(RpcError(INVALID_REQUEST, f"pairside cannot start: {error}"))
                 await asyncio.sleep(0)
@@ -116,11 +123,21 @@ async def _serve(input: IO[bytes], output: IO[bytes], signals: Signals) -> int:
             editor.channel.close()
 
 
+def _status(conversation: asyncio.Task[Disconnect]) -> int:
+    """The exit status after a conversation: a front-end that broke the protocol has to notice it."""
+    from pairside.peer import Reason
+
+    if not conversation.done() or conversation.result().reason is not Reason.VIOLATION:
+        return Exit.OK
+    log.error("the front-end broke the protocol: %s", printable(conversation.result().detail))
+    return Exit.FAILED
+
+
 class _CannotStart(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
-async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopped: Any) -> int:
+async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopped: Any) -> None:
     """Serve an editor that has introduced itself.
 
     Raises:
@@ -133,7 +150,7 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
     from pairside.serve import StartError, serving
 
     try:
-        settings = config.load(os.environ, hello.settings)
+        settings = config.load(os.environ, hello.settings, by_flags=False)
     except config.ConfigError as error:
         raise _CannotStart(str(error)) from None
     logging.getLogger().setLevel(settings.log.upper())
@@ -141,7 +158,7 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
     logging.getLogger("websockets").setLevel(max(logging.INFO, logging.getLogger().level))
     try:
         async with serving(
-            real_folders(hello.folders) or (os.path.realpath(os.getcwd()),),
+            real_folders(hello.folders),
             limits=settings.limits,
             environment=os.environ,
             editor=editor,
@@ -150,8 +167,6 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
             hooks=settings.hooks,
             next_version=next_version,
         ) as served:
-            if not hello.share:
-                served.bridge.share(False)
             editor.welcome.set_result(_welcome(served))
             asked = asyncio.create_task(served.stopped.wait())
             await asyncio.wait(
@@ -162,7 +177,6 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
                 served.restarting.set()
     except (StartError, OSError) as error:
         raise _CannotStart(str(error)) from None
-    return Exit.OK
 
 
 def _welcome(served: Serving) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import queue
 import select
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,7 +36,7 @@ DIFF_LINES = 200
 """Of a longer diff only the start is told; `pairside show` has the rest."""
 LINES_WAITING = 10_000
 RESTARTED = "PAIRSIDE_RESTARTED"
-"""The variable by which a process that was started anew knows it: its own id, and whether it shared."""
+"""The variable by which a process that was started anew knows it: its own id."""
 PRINT_SECONDS = 1.0
 """How long the last lines may take when the server stops."""
 
@@ -79,7 +79,7 @@ def serve(
     with status 0. The exit status is 7 if another pairside serves the folder already.
     """
     signals = Signals()
-    before = _Before.read()
+    restarted = _restarted()
     again: Serving | None = None
     import asyncio
 
@@ -101,14 +101,14 @@ def serve(
     logging.getLogger("websockets").setLevel(max(logging.INFO, logging.getLogger().level))
     try:
         teller = None if companion else _Json(output) if as_json else _Prose(output, calls=verbose > 0)
-        again = asyncio.run(_serve(list(workspace), settings, output, teller, signals, new=new, before=before))
+        again = asyncio.run(_serve(list(workspace), settings, output, teller, signals, new=new, restarted=restarted))
     finally:
         output.close(PRINT_SECONDS)
         if again is None:
             signals.ignore()
     if again is not None and not signals.hold():
         # The same process: whoever supervises it, and the terminal that it stands in, notice nothing.
-        _Before(again.bridge.sharing.on).leave()
+        os.environ[RESTARTED] = str(os.getpid())
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
@@ -171,21 +171,9 @@ async def next_version() -> str:
     return version
 
 
-class _Before(NamedTuple):
-    """What a process that is started anew has to know of its life before."""
-
-    shares: bool
-    """Whether sharing was on: what the person switched off must not come on by itself."""
-
-    @classmethod
-    def read(cls) -> _Before | None:
-        """What this process left; None if it was not started anew."""
-        pid, _, shares = os.environ.pop(RESTARTED, "").partition(" ")
-        return cls(shares == "on") if pid == str(os.getpid()) else None
-
-    def leave(self) -> None:
-        """Leave it where `read` finds it."""
-        os.environ[RESTARTED] = f"{os.getpid()} {'on' if self.shares else 'off'}"
+def _restarted() -> bool:
+    """Whether this process was started anew by itself; told once."""
+    return os.environ.pop(RESTARTED, "") == str(os.getpid())
 
 
 async def _serve(
@@ -196,7 +184,7 @@ async def _serve(
     signals: Signals,
     *,
     new: bool,
-    before: _Before | None,
+    restarted: bool,
 ) -> Serving | None:
     """Serve until stopped; returns the server if this process is to start it anew.
 
@@ -229,7 +217,7 @@ async def _serve(
         loop.add_reader(0, parent)
     try:
         real = real_folders(folders or [os.getcwd()])
-        check = (lambda: None) if new or before is not None else (lambda: refuse_if_served(real))
+        check = (lambda: None) if new or restarted else (lambda: refuse_if_served(real))
         with signals.call(ask):
             async with serving(
                 real,
@@ -239,12 +227,10 @@ async def _serve(
                 reviews_here=settings.review_where == "here",
                 hooks=settings.hooks,
                 next_version=next_version,
-                again=before is not None,
+                again=restarted,
                 before=check,
             ) as served:
                 started = True
-                if before is not None:
-                    served.bridge.share(before.shares)
                 if teller is None:
                     output.line(str(served.port))
                 else:

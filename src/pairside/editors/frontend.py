@@ -15,7 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from typing import IO, Annotated, Any, NamedTuple, NoReturn, TypeVar
+from typing import IO, Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -142,6 +142,7 @@ class Framed:
         """End the conversation from this side."""
         if self.ending is None:
             self.ending = why
+            self._reading.close()  # what comes now is not taken any more
             self._reader.feed_eof()
 
     def close(self) -> None:
@@ -149,7 +150,6 @@ class Framed:
         self.end(Disconnect(Reason.SHUTDOWN))
         if not self._transport.is_closing():
             self._transport.abort()
-        self._reading.close()
 
 
 def _length(header: bytes) -> int:
@@ -189,8 +189,6 @@ class Hello(msgspec.Struct):
     editor: _EditorInfo = msgspec.field(default_factory=_EditorInfo)
     version: str = ""
     settings: dict[str, str] = {}
-    share: bool = True
-    """False if nothing was shared when it ran last: then nothing is until the person says so."""
     demotion_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = DEMOTION_SECONDS
 
 
@@ -213,9 +211,9 @@ class _Folders(msgspec.Struct):
 
 class _Decided(msgspec.Struct):
     id: int
-    outcome: str
-    text: str | None = None
-    hunks: list[int] | None = None
+    outcome: Literal["accepted", "rejected"]
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    hunks: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Id(msgspec.Struct):
@@ -359,7 +357,11 @@ class FrontendEditor:
             case "selection":
                 self._selected(self._bridge, params.to(_Selected))
             case "folders":
-                self._bridge.folders.set(real_folders(params.to(_Folders).folders))
+                folders = real_folders(params.to(_Folders).folders)
+                if folders:
+                    self._bridge.folders.set(folders)
+                else:
+                    log.warning("folders: none of them exists, so they stay as they are")
             case "documents/changed":
                 self._documents = None
                 self._documents_changed += 1
@@ -372,11 +374,17 @@ class FrontendEditor:
             raise RpcError(jsonrpc.INVALID_REQUEST, "hello was said already")
         hello = params.to(Hello)
         if hello.protocol != PROTOCOL:
-            raise RpcError(
-                jsonrpc.INVALID_PARAMS,
-                f"this pairside speaks version {PROTOCOL} of the front-end protocol, and the plugin version "
-                f"{hello.protocol}: update the older of the two",
+            why = (
+                f"this pairside speaks version {PROTOCOL} of the front-end protocol, and the front-end version "
+                f"{hello.protocol}: update the older of the two"
             )
+            self._end_after_this(why)
+            raise RpcError(jsonrpc.INVALID_PARAMS, why)
+        folders = real_folders(hello.folders)
+        if not folders:
+            why = "none of the folders exists" if hello.folders else "hello names no folder"
+            self._end_after_this(why)
+            raise RpcError(jsonrpc.INVALID_PARAMS, why)
         self.name = printable(hello.editor.name)[:NAME_LENGTH] or self.name
         self.version = printable(hello.editor.version)[:NAME_LENGTH]
         self._demotion_seconds = hello.demotion_seconds
@@ -386,15 +394,24 @@ class FrontendEditor:
         asyncio.get_running_loop().call_soon(self._welcomed.set)
         return _without_null(welcome)
 
+    def _end_after_this(self, why: str) -> None:
+        """End the conversation when the answer that is given now has been sent."""
+        asyncio.get_running_loop().call_soon(self.channel.end, Disconnect(Reason.VIOLATION, None, why))
+
     async def _decided(self, bridge: Bridge, told: _Decided) -> dict[str, Any]:
         try:
+            text = None if isinstance(told.text, msgspec.UnsetType) else clean_unicode(told.text)
+            numbers = None if isinstance(told.hunks, msgspec.UnsetType) else told.hunks
             if told.outcome == "rejected":
+                if text is not None or numbers is not None:
+                    raise RpcError(
+                        jsonrpc.INVALID_PARAMS, "Invalid params: what is rejected has neither text nor hunks"
+                    )
                 bridge.reviews.reject(told.id, by=self.name)
                 return {"outcome": "rejected", "by": self.name}
-            if told.outcome != "accepted":
-                raise RpcError(jsonrpc.INVALID_PARAMS, "outcome must be accepted or rejected")
-            text = None if told.text is None else clean_unicode(told.text)
-            verdict = await bridge.reviews.accept(told.id, by=self.name, numbers=told.hunks, text=text)
+            if text is not None and numbers is not None:
+                raise RpcError(jsonrpc.INVALID_PARAMS, "Invalid params: text or hunks, not both")
+            verdict = await bridge.reviews.accept(told.id, by=self.name, numbers=numbers, text=text)
         except (NotPending, Undecidable) as error:
             raise RpcError(jsonrpc.INVALID_REQUEST, str(error)) from None
         return {"outcome": str(verdict.outcome), "by": verdict.by}
@@ -559,6 +576,7 @@ class FrontendEditor:
             EditorError: It has none, or said why it cannot.
         """
         wait = ANSWER_SECONDS if seconds == 0 else seconds
+        await self._welcomed.wait()
         try:
             with self._understood(method):
                 answer = (await self._peer.request(method, _without_null(params), seconds=wait)).to(type)

@@ -9,6 +9,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pairside.bridge import Bridge
+from pairside.changes import Image
+from pairside.clients import Client
 from pairside.editor import EditorError
 from pairside.reviews import Original, Outcome, Review, Verdict
 from pairside.text import is_absolute
@@ -44,6 +46,7 @@ async def open_diff(
     id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
     with bridge.reviews.opening(call.client, tab_name) as opening:
         original = await asyncio.to_thread(Original.read, old_file_path)
+        await _settle(bridge, call.client, os.path.realpath(new_file_path))
         if opening.withdrawn:  # answered in the agent's terminal before it could be shown
             bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))
             return [REJECTED, tab_name]
@@ -60,6 +63,12 @@ async def open_diff(
         assert verdict.text is not None
         return [SAVED, verdict.text]
     return [REJECTED, tab_name]
+
+
+async def _settle(bridge: Bridge, client: Client, path: str) -> None:
+    """A client that proposes is not writing: what it has not written by now it will not, and the person may."""
+    if path in bridge.changes.pending(client.id):
+        bridge.changes.end(client.id, path, await asyncio.to_thread(Image.read, path, bridge.changes.image_bytes))
 
 
 async def _verdict(bridge: Bridge, review: Review) -> Verdict:
