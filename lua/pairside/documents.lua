@@ -638,9 +638,10 @@ local function refresh(buffer)
   end
 end
 
--- Text must not change beneath what is half typed.
+-- Text must not change beneath what is half typed. Windows may just have been closed, though, as after a review: an agent
+-- that writes then asks at once what is found in the new text.
 local function may_refresh(buffer)
-  return vim.api.nvim_get_current_buf() ~= buffer or idle.settled()
+  return vim.api.nvim_get_current_buf() ~= buffer or idle.settled(true)
 end
 
 process.verbs["files/changed"] = function(params)

@@ -15,13 +15,14 @@ local timer
 local looking = false
 
 --- Whether nothing is half typed: no operator, no mapping, no insertion, no command line, no question.
+---@param restless boolean? yes also while Neovim has not come to rest after the last key
 ---@return boolean
-function M.settled()
+function M.settled(restless)
   local mode = vim.api.nvim_get_mode()
   return not mode.blocking
     and MODES[mode.mode] == true
     -- While a terminal gets the keys Neovim counts as never safe.
-    and not vim.fn.state(mode.mode == "t" and "oxm" or "oSxm"):find(".")
+    and not vim.fn.state((restless or mode.mode == "t") and "oxm" or "oSxm"):find(".")
     and vim.fn.getcmdwintype() == ""
 end
 

@@ -474,7 +474,7 @@ function M.find()
   end
   local root = vim.fn.shellescape(M.root())
   return nil,
-    ("it is not installed. Type :Pairside install, or in a shell: uv tool install %s, or: pipx install %s"):format(
+    ("type :Pairside install, its program is missing. Or in a shell: uv tool install %s, or: pipx install %s"):format(
       root,
       root
     )

@@ -1,4 +1,4 @@
-"""What an agent is told right after its write is what a real language server finds in the new text, however it tells."""
+"""What an agent is told right after its write is what a real language server finds in the new text."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def wait_codes(connected: Connected, path: Path, *expected: str) -> list[dict[st
 
 
 def test_after_a_write_the_answer_is_about_the_new_text(served: Callable[..., Connected], home: Home) -> None:
-    """What is asked for right after a write is never what was found in the old text, whether that was nothing or not."""
+    """What is asked for right after a write is never what was found in the old text, be it nothing or not."""
     path = home.write("a.py", UNUSED)
     connected = served("a.py")
     wait_codes(connected, path, "F821")

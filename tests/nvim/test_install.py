@@ -41,8 +41,8 @@ def test_a_missing_program_is_one_message(neovim: Start, home: Home) -> None:
     """Where pairside is not installed the person reads, once, three ways to install it, and nothing is downloaded."""
     folder = plugin_copy(home)
     editor = neovim(options={"cmd": None}, root=folder, columns=80)
-    said = editor.wait_said("^it is not installed")
-    editor.wait_screen("^pairside: it is not installed. Type :Pairside install")
+    said = editor.wait_said("^type :Pairside install, its program is missing")
+    editor.wait_screen("^pairside: type :Pairside install")
     for way in (":Pairside install", f"uv tool install '{folder}'", f"pipx install '{folder}'"):
         assert way in said
     assert editor.said() == [said]
