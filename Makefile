@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
+# Tests wait more than they compute; the real CLI computes.
+JOBS ?= 4
+E2E_JOBS ?= 2
 export WORKSPACE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -35,9 +38,9 @@ check: $(VENV)/dev.stamp ## format, lint, types, layers, reference
 	$(BIN)/python docs/generate.py --check
 
 test: $(VENV)/dev.stamp ## every test, the real Claude Code CLI and the WebSocket conformance suite among them
-	$(BIN)/pytest --ignore tests/e2e
+	$(BIN)/pytest --numprocesses $(JOBS) --ignore tests/e2e
 	$(BIN)/python tests/e2e/install_cli.py
-	$(BIN)/python tests/e2e/netns.py --optional -- $(BIN)/python -m pytest tests/e2e
+	$(BIN)/python tests/e2e/netns.py --optional -- $(BIN)/python -m pytest --numprocesses $(E2E_JOBS) tests/e2e
 
 bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run
 	$(BIN)/python -m bench

@@ -90,8 +90,11 @@ function M.send_at_mention(path, first, last, context)
     return false, "Claude Code integration is not running"
   end
   local full = vim.fs.normalize(vim.fn.fnamemodify(path, ":p"), { expand_env = false })
-  if not vim.uv.fs_stat(full) then
+  local stat = vim.uv.fs_stat(full)
+  if not stat then
     return false, ("path does not exist: %s"):format(path)
+  elseif stat.type == "directory" then
+    first = nil
   end
   require("pairside.send").all({
     { path = full, first = first, last = first and (last or first), context = context or "unknown" },

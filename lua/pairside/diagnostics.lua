@@ -20,7 +20,13 @@ local due = {}
 -- Buffers whose text was read and that nothing has looked at since: when they were read, whether once more, how many
 -- reports came since, which questions to servers were asked since (their numbers, and the client), and which clients
 -- have answered one.
----@type table<integer, { at: integer, reports: integer, reload: boolean, questions: table<string, integer>, answered: table<integer, boolean> }>
+---@class pairside.Unseen
+---@field at integer
+---@field reports integer
+---@field reload boolean
+---@field questions table<string, integer>
+---@field answered table<integer, boolean>
+---@type table<integer, pairside.Unseen>
 local unseen = {}
 -- The paths of the buffers for which something was reported.
 ---@type table<integer, string>

@@ -638,8 +638,8 @@ local function refresh(buffer)
   end
 end
 
--- Text must not change beneath what is half typed. Windows may just have been closed, though, as after a review: an agent
--- that writes then asks at once what is found in the new text.
+-- Text must not change beneath what is half typed. Windows may just have been closed, though, as after a review: an
+-- agent that writes then asks at once what is found in the new text.
 local function may_refresh(buffer)
   return vim.api.nvim_get_current_buf() ~= buffer or idle.settled(true)
 end
@@ -698,7 +698,11 @@ function M.enable()
       changed()
     end,
   })
-  vim.api.nvim_create_autocmd("OptionSet", { group = group, pattern = { "buflisted", "buftype", "modified" }, callback = changed })
+  vim.api.nvim_create_autocmd("OptionSet", {
+    group = group,
+    pattern = { "buflisted", "buftype", "modified" },
+    callback = changed,
+  })
   front = active()
 end
 

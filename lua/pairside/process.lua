@@ -270,6 +270,12 @@ function M.restart()
   end
 end
 
+--- Whether it was asked to end or to start anew, by whomever: what it says from now on belongs to its end.
+---@return boolean
+function M.is_ending()
+  return child ~= nil and (not child.wanted or child.restarting == true)
+end
+
 --- Asks pairside. `done` is told the result or why there is none, once, from the main loop.
 ---@param method string
 ---@param params table?

@@ -20,6 +20,7 @@ local GROUP, REVIEWING = "pairside_review", "pairside_reviewing"
 local QUIET_MS = 500
 -- What is typed so soon was meant for something else.
 local UNSEEN_MS = 300
+local ENDED = "pairside has ended"
 
 ---@class pairside.Review
 ---@field id integer
@@ -157,7 +158,38 @@ local function prepare(review)
   end
 end
 
+-- The groups of claudecode.nvim for the same: who gave them a look sees it.
+local THEIRS = {
+  PairsideAdd = "ClaudeCodeInlineDiffAdd",
+  PairsideDelete = "ClaudeCodeInlineDiffDelete",
+  PairsideAddSign = "ClaudeCodeInlineDiffAddSign",
+  PairsideDeleteSign = "ClaudeCodeInlineDiffDeleteSign",
+}
+
+local function colours()
+  for name, link in pairs({
+    PairsideAdd = "DiffAdd",
+    PairsideDelete = "DiffDelete",
+    PairsideRemoved = "DiffDelete",
+    PairsideAddSign = "Added",
+    PairsideDeleteSign = "Removed",
+    PairsideLeftOut = "Comment",
+    PairsideHint = "WinBar",
+  }) do
+    api.nvim_set_hl(0, name, { link = link, default = true })
+    local theirs = THEIRS[name]
+    if
+      theirs
+      and next(api.nvim_get_hl(0, { name = theirs, create = false }))
+      and api.nvim_get_hl(0, { name = name }).link == link
+    then
+      api.nvim_set_hl(0, name, { link = theirs })
+    end
+  end
+end
+
 local function show(review)
+  colours()
   if not (review.buffer and api.nvim_buf_is_loaded(review.buffer)) then
     if review.buffer and api.nvim_buf_is_valid(review.buffer) then
       pcall(api.nvim_buf_delete, review.buffer, { force = true })
@@ -250,7 +282,7 @@ local function eligible(review)
     return false
   end
   -- A tab of its own moves the person, so it waits until they pause.
-  return not options().open_in_new_tab or idle.now(QUIET_MS)
+  return review.asked or not windows().apart(review.layout or options().layout) or idle.now(QUIET_MS)
 end
 
 local function is_urgent(review)
@@ -635,7 +667,7 @@ local function asked(params)
   end
   if reviews[review.id] then
     -- Of a process that has gone; the person has not let us take it away yet.
-    reviews[review.id].over = reviews[review.id].over or "pairside has ended"
+    reviews[review.id].over = reviews[review.id].over or ENDED
     finish(reviews[review.id])
   end
   reviews[review.id] = review
@@ -662,26 +694,13 @@ function M.enable()
     api.nvim_create_namespace("pairside_" .. name)
   end
   api.nvim_create_augroup(GROUP, {})
-  local function colours()
-    for name, link in pairs({
-      PairsideAdd = "DiffAdd",
-      PairsideDelete = "DiffDelete",
-      PairsideRemoved = "DiffDelete",
-      PairsideAddSign = "Added",
-      PairsideDeleteSign = "Removed",
-      PairsideLeftOut = "Comment",
-      PairsideHint = "WinBar",
-    }) do
-      api.nvim_set_hl(0, name, { link = link, default = true })
-    end
-  end
   colours()
   api.nvim_create_autocmd("ColorScheme", { group = GROUP, callback = colours, desc = "pairside: highlight groups" })
   process.verbs["review/show"] = asked
   process.notices["review/hide"] = function(params)
     local review = reviews[params.id]
     if review then
-      over(review, review.deciding or "decided elsewhere")
+      over(review, review.deciding or process.is_ending() and ENDED or "decided elsewhere")
     end
   end
 end
@@ -695,7 +714,7 @@ function M.disable()
     return
   end
   for _, review in ipairs(listed()) do
-    review.over = review.over or "pairside has ended"
+    review.over = review.over or ENDED
   end
   pump()
 end

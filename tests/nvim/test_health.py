@@ -47,7 +47,7 @@ def test_what_is_wrong_comes_with_what_to_do(neovim: Start, home: Home) -> None:
     editor = neovim(options={"cmd": None, "nonsense": 1, "terminal_cmd": "no-such-agent"}, root=bare(home))
     editor.wait_lua("require('pairside.process').state == 'failed'")
     page = checked(editor)
-    assert "ERROR the program pairside is not found" in page
+    assert "ERROR type :Pairside install, its program is missing" in page
     assert ":Pairside install" in page
     assert "there is no option nonsense" in page
     assert "no-such-agent cannot be run" in page

@@ -78,7 +78,7 @@ def test_install_makes_it_run(neovim: Start, home: Home) -> None:
     """`:Pairside install` makes the `.venv` in the background, tells what it does, and pairside runs then."""
     folder = plugin_copy(home)
     editor = neovim(options={"cmd": None}, root=folder, environment=network())
-    editor.wait_said("not found")
+    editor.wait_said("program is missing")
     editor.command("Pairside install")
     editor.wait_said("^installing pairside into ")
     editor.command("Pairside install")
@@ -94,7 +94,7 @@ def test_an_installation_that_fails_says_why(neovim: Start, home: Home) -> None:
     (folder / "constraints.txt").write_text("click==0.0.1\n")
     offline = {"PIP_NO_INDEX": "1", "PIP_RETRIES": "0"}
     editor = neovim(options={"cmd": None}, root=folder, environment=offline)
-    editor.wait_said("not found")
+    editor.wait_said("program is missing")
     editor.command("Pairside install")
     editor.wait_said("^pairside could not be installed: .*(ERROR|No matching|error)", seconds=60)
     assert editor.state == "failed"

@@ -312,7 +312,7 @@ def test_without_pairside_it_is_said_how_to_install_it(neovim: Start, home: Home
     for name in ("lua", "plugin"):
         (root / name).symlink_to(ROOT / name)
     editor = neovim(options={"cmd": None}, root=root, environment={"PATH": os.defpath})
-    said = editor.wait_said("not found")
+    said = editor.wait_said("program is missing")
     for way in ("uv tool install", "pipx install", ":Pairside install"):
         assert way in said
     assert len(editor.said()) == 1

@@ -485,7 +485,8 @@ def test_the_events_are_fired(running: Start, agent: Callable[..., Robot], home:
     answer(editor, verdict)
     (data,) = editor.wait_told("ClaudeCodeDiffClosed")
     assert data["file_path"] == str(path)
-    assert data["reason"] == "rejected"
+    assert data["reason"] == "diff tab closed after reject"
+    assert editor.wait_told("PairsideReviewClosed")[0]["reason"] == "rejected"
 
 
 def test_after_the_process_has_gone_nothing_is_left(connected: Connected) -> None:

@@ -465,6 +465,31 @@ local function to_first_change(window)
   end)
 end
 
+-- Begins Terminal mode in a window. Where it is still that of another window, its end would take that back.
+local function begin_to_type(window)
+  if api.nvim_get_mode().mode ~= "t" then
+    vim.cmd.startinsert()
+    return
+  end
+  api.nvim_create_autocmd("TermLeave", {
+    group = api.nvim_create_augroup("pairside_begin", {}),
+    once = true,
+    callback = function()
+      if valid(window) and api.nvim_get_current_win() == window then
+        vim.cmd.startinsert()
+      end
+    end,
+  })
+end
+
+--- Whether a review needs a tab of its own: the person wants that, or they compare something themselves.
+---@param layout "vertical"|"horizontal"|"unified"
+---@return boolean
+function M.apart(layout)
+  return require("pairside.options").values.diff_opts.open_in_new_tab
+    or layout ~= "unified" and has_diff(api.nvim_get_current_tabpage())
+end
+
 --- Shows a review. Whatever fails, nothing is left of it.
 ---@param review pairside.Review
 ---@param layout "vertical"|"horizontal"|"unified"
@@ -498,7 +523,7 @@ function M.open(review, layout, quiet)
     local original = layout ~= "unified" and open_original(review, shown)
       or require("pairside.paths").buffer(review.path)
     review.original = review.original or (not review.new and original or nil)
-    local apart = options.open_in_new_tab or layout ~= "unified" and has_diff(shown.tabpage)
+    local apart = M.apart(layout)
     if not apart then
       -- Where there is no room for it, a tab has some.
       local fits = pcall(in_this_tab, shown, review, layout, original, function(anchor)
@@ -533,16 +558,6 @@ function M.open(review, layout, quiet)
     or vim.iter(vim.tbl_keys(terminals())):find(function(window)
       return api.nvim_win_get_tabpage(window) == shown.tabpage
     end)
-  if moves then
-    api.nvim_set_current_win(shown.window)
-  elseif shown.own_tab and valid(shown.terminal_window) then
-    api.nvim_set_current_win(shown.terminal_window)
-    if require("pairside.options").values.terminal.auto_insert then
-      vim.cmd.startinsert()
-    end
-  elseif shown.own_tab then
-    api.nvim_set_current_win(shown.window)
-  end
   local filetype, also = proposal.filetype(review)
   if filetype then
     api.nvim_win_call(shown.window, function()
@@ -556,6 +571,16 @@ function M.open(review, layout, quiet)
   end
   if layout ~= "unified" then
     to_first_change(shown.window)
+  end
+  if moves then
+    api.nvim_set_current_win(shown.window)
+  elseif shown.own_tab and valid(shown.terminal_window) then
+    api.nvim_set_current_win(shown.terminal_window)
+    if require("pairside.options").values.terminal.auto_insert then
+      begin_to_type(shown.terminal_window)
+    end
+  elseif shown.own_tab then
+    api.nvim_set_current_win(shown.window)
   end
   return shown
 end
