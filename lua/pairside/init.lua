@@ -1,8 +1,6 @@
 -- Owns the public functions of the plugin.
 local M = {}
 
-local GROUP = "pairside_setup"
-
 -- The last snapshot that pairside sent, and what the status line says of it.
 ---@type table?
 local snapshot = nil

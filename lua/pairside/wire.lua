@@ -84,7 +84,12 @@ function M.start(command, listener)
 
   local function dispatch(message)
     if message.method and message.id ~= nil then
-      local problem = send({ jsonrpc = "2.0", id = message.id, result = listener.request(message.method, message.params or {}) })
+      -- Neovim may have been busy for so long that nobody waits for it any more.
+      local withdrawn = wire.ahead("$/cancelRequest", function(params)
+        return params.id == message.id
+      end)
+      local result = withdrawn and { failure = "withdrawn" } or listener.request(message.method, message.params or {})
+      local problem = send({ jsonrpc = "2.0", id = message.id, result = result })
       if problem then
         send({ jsonrpc = "2.0", id = message.id, result = { failure = problem } })
       end

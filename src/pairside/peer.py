@@ -305,8 +305,15 @@ class Peer:
         """Send a notification that was encoded before, for several peers. Raises `Gone`."""
         await self._send(text)
 
-    async def request(self, method: str, params: Any, *, seconds: float | None) -> Raw:
-        """Ask the other side and wait for its answer.
+    async def request(
+        self,
+        method: str,
+        params: Any,
+        *,
+        seconds: float | None,
+        late: Callable[[int], None] = lambda id: None,
+    ) -> Raw:
+        """Ask the other side and wait for its answer. `late` is told the id of a request that is given up.
 
         Raises:
             Gone: The conversation ended before the answer came.
@@ -326,6 +333,9 @@ class Peer:
                     if answer.cancelled() and self.channel.ending is not None:
                         raise Gone(self.channel.ending) from None
                     raise
+        except TimeoutError:
+            late(id)
+            raise
         finally:
             del self._asked[id]
 

@@ -190,6 +190,9 @@ def test_an_editor_that_stays_away_is_named(connected: Connected) -> None:
         assert isinstance(error, RuntimeError)
         assert "Neovim is busy" in str(error)
         assert 4.5 < took < 7
+    # What the agent was told has failed is not done later after all.
+    tabs = json.loads(connected.agent.call("getOpenEditors")[0])["tabs"]
+    assert "late.txt" not in [tab["label"] for tab in tabs]
     connected.agent.call("openFile", filePath=str(path))
     neovim.wait_screen("^late")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -245,12 +247,20 @@ def test_a_process_that_dies_at_each_start_is_given_up(neovim: Start, home: Home
     assert not editor.mode().blocking
 
 
+def bound(taken: socket.socket) -> int:
+    """Bind a socket to a free port below those that the system gives to whoever connects somewhere."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
 def test_a_process_that_cannot_start_says_why_once(neovim: Start, home: Home) -> None:
     """What keeps pairside from starting is one message, and it is not tried again by itself but by :Pairside start."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        port = bound(taken)
         taken.listen()
-        port = taken.getsockname()[1]
         editor = neovim(options={"port_range": {"min": port, "max": port}})
         editor.wait_lua('(package.loaded["pairside.process"] or {}).state == "failed"')
         (said,) = editor.said()

@@ -579,7 +579,9 @@ class FrontendEditor:
         await self._welcomed.wait()
         try:
             with self._understood(method):
-                answer = (await self._peer.request(method, _without_null(params), seconds=wait)).to(type)
+                answer = (
+                    await self._peer.request(method, _without_null(params), seconds=wait, late=self._withdraw)
+                ).to(type)
         except Gone:
             # The server ends, and the agent's question stays as it is: an answer would only be about us.
             await _for_ever()
@@ -588,6 +590,10 @@ class FrontendEditor:
         if answer.failure is not None:
             raise EditorError(printable(answer.failure))
         return answer
+
+    def _withdraw(self, id: int) -> None:
+        """What was not answered in time is not to be done any more: the agent has been told that it was not."""
+        self.tell("$/cancelRequest", {"id": id})
 
     @contextlib.contextmanager
     def _understood(self, method: str) -> Iterator[None]:
