@@ -155,7 +155,7 @@ local TRANSLATED = {
       removed = event.removed,
       first = event.first,
     })
-    if event.first and require("pairside.options").values.review_where == "here" then
+    if event.first and require("pairside").status().review_where ~= "terminal" then
       -- Whoever expects a review and gets none has to be told why, once for each agent.
       message.warn(
         ("%s changed %s without a review: it is in a mode that does not ask. See :Pairside changes. To be asked first, "

@@ -604,6 +604,10 @@ function M.show(id)
     api.nvim_set_current_win(review.shown.window)
     return
   end
+  if dirty(review) then
+    message.warn(refusal(review))
+    return
+  end
   local current = on_screen()
   if current then
     unshow(current)

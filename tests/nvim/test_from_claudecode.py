@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from tests.cli.robot import Robot
 from tests.e2e.home import Home
+from tests.e2e.until import until
 from tests.nvim.conftest import Connected
 from tests.nvim.editor import SECONDS, Neovim
-from tests.nvim.terminals import Log, act, options, ready
+from tests.nvim.terminals import TERMINAL, Log, act, options, ready
 from tests.nvim.test_review import NEW, OLD, answer, gone, opened, propose, rest, same_counts
 from tests.nvim.test_review_windows import QUIETLY, terminal
 
@@ -137,7 +139,7 @@ def test_a_proposal_that_cannot_be_shown_is_refused_and_leaves_nothing(
         vim.cmd.diffthis = function() error("no room for it", 0) end"""
     )
     rest(editor)
-    with pytest.raises(Exception, match="the proposal cannot be shown: .*no room for it"):
+    with pytest.raises(Exception, match=r"the proposal cannot be shown: .*no room for it"):
         robot.propose(path, NEW).result(SECONDS)
     same_counts(editor, before)
     assert editor.redrawn()[:-1] == screen[:-1]
@@ -159,6 +161,27 @@ def test_who_types_beside_a_diff_of_their_own_is_not_moved(running: Start, agent
     assert editor.lua('return require("pairside.idle").now(500) or #vim.api.nvim_list_tabpages() == 1')
     editor.wait_lua("#vim.api.nvim_list_tabpages() == 2")
     assert editor.lua('return require("pairside.idle").now(500)')
+
+
+def test_a_proposal_that_cannot_be_shown_now_says_why_each_time(connected: Connected) -> None:
+    """Who asks for the proposal of a file with unsaved changes is told so, and what is on screen stays there."""
+    editor = connected.neovim
+    path = connected.home.write("a.py", OLD)
+    editor.command("edit a.py")
+    propose(editor, connected.agent, connected.home.write("b.py", OLD), "first\n")
+    connected.agent.propose(path, "second\n")
+    editor.wait_screen("1 more")
+    editor.lua("vim.api.nvim_buf_set_lines(vim.fn.bufnr('a.py'), 0, 0, false, {'mine'})")
+    for count in (1, 2):
+        editor.keys(":Pairside review 2<CR>")
+        editor.wait_lua(
+            """vim.iter(require('pairside.message').history):fold(0, function(count, one)
+              return count + (vim.inspect(one):find('unsaved changes', 1, true) and 1 or 0)
+            end) >= ...""",
+            count,
+        )
+        assert any("first" in line for line in editor.redrawn())
+    editor.command("undo | stopinsert")
 
 
 def test_colours_made_for_the_unified_layout_are_used(running: Start, agent: Connect, home: Home) -> None:
@@ -185,15 +208,20 @@ def test_colours_made_for_the_unified_layout_are_used(running: Start, agent: Con
 # The terminal during a review
 
 
-def test_the_terminal_keeps_its_width_where_the_option_says_so(running: Start, agent: Connect, home: Home) -> None:
-    """With `auto_resize_terminal = false` a review does not touch it."""
+@pytest.mark.parametrize(
+    ("layout", "resized", "width"), [("vertical", False, 61), ("unified", False, 61), ("unified", True, 30)]
+)
+def test_the_terminal_keeps_its_width_where_the_option_says_so(
+    running: Start, agent: Connect, home: Home, layout: str, resized: bool, width: int
+) -> None:
+    """With `auto_resize_terminal = false` a review does not touch it, in any layout."""
     path = home.write("a.py", OLD)
     editor = running(
         "a.py",
         options={
             "terminal_cmd": "cat",
             "terminal": {"diff_split_width_percentage": 0.2, "show_native_term_exit_tip": False},
-            "diff_opts": {"auto_resize_terminal": False},
+            "diff_opts": {"auto_resize_terminal": resized, "layout": layout},
         },
         columns=150,
     )
@@ -201,7 +229,7 @@ def test_the_terminal_keeps_its_width_where_the_option_says_so(running: Start, a
     window = terminal(editor)
     editor.lua("vim.api.nvim_win_set_width(..., 61)", window)
     propose(editor, robot, path)
-    assert editor.lua("return vim.api.nvim_win_get_width(...)", window) == 61
+    assert editor.lua("return vim.api.nvim_win_get_width(...)", window) == width
 
 
 def test_the_terminal_that_keeps_the_focus_has_it_in_the_new_tab(running: Start, agent: Connect, home: Home) -> None:
@@ -213,15 +241,53 @@ def test_the_terminal_that_keeps_the_focus_has_it_in_the_new_tab(running: Start,
     window = terminal(editor)
     editor.watch("ClaudeCode*")
     before = editor.counts()
-    verdict = propose(editor, robot, path)
-    editor.wait_mode("t")
-    assert shown(editor)["terminal_window"] == editor.lua("return vim.api.nvim_get_current_win()") != window
-    editor.command("Pairside reject")
-    assert answer(editor, verdict)[0] == "DIFF_REJECTED"
-    gone(editor)
-    editor.wait_mode("t")
-    assert editor.lua("return vim.api.nvim_get_current_win()") == window
-    same_counts(editor, before)
+    for count in (1, 2):
+        verdict = propose(editor, robot, path)
+        editor.wait_mode("t")
+        focused = editor.lua("return vim.api.nvim_get_current_win()")
+        assert editor.wait_told("ClaudeCodeDiffOpened", count)[-1]["terminal_window"] == focused != window
+        editor.command("Pairside reject")
+        assert answer(editor, verdict)[0] == "DIFF_REJECTED"
+        gone(editor)
+        editor.wait_mode("t")
+        assert editor.lua("return vim.api.nvim_get_current_win()") == window
+        same_counts(editor, before)
+
+
+@pytest.mark.parametrize("name", ["", "b"])
+def test_the_terminal_that_comes_along_is_that_of_the_agent_that_proposes(
+    running: Start, agent: Connect, home: Home, name: str
+) -> None:
+    """With several agents in terminals a review in a new tab has beside it the one whose proposal it is."""
+    path = home.write("a.py", OLD)
+    editor = running("a.py", options=options(diff_opts={"open_in_new_tab": True}), columns=200)
+    log = Log(home)
+    act(editor, "ensure_visible()")
+    log.wait("started")
+    act(editor, "ensure_visible('b')")
+    pids = {one["name"]: one["pid"] for one in editor.wait_lua(f"#{TERMINAL}.status() == 2 and {TERMINAL}.status()")}
+    log.wait("started", 2)
+    robot = agent(editor, pid=pids[name])
+    editor.watch("ClaudeCode*")
+    propose(editor, robot, path)
+    window = shown(editor)["terminal_window"]
+    assert editor.lua("return vim.api.nvim_win_get_buf(...)", window) == act(editor, "buffer(...)", name)
+
+
+def test_a_terminal_of_the_persons_own_is_left_alone(running: Start, home: Home) -> None:
+    """One that they started themselves is not taken for the agent's, whatever runs in it."""
+    editor, log = running(options=options()), Log(home)
+    editor.command("vsplit | terminal cat claude.txt -")
+    buffer = editor.lua("return vim.api.nvim_get_current_buf()")
+    before = editor.lua("return vim.fn.tabpagebuflist()")
+    editor.command("ClaudeCode")
+    editor.wait_screen("agent ready")
+    assert log.wait("started")["pid"] == act(editor, "status()")[0]["pid"]
+    assert act(editor, "buffer()") != buffer
+    editor.command("ClaudeCodeClose")
+    log.wait_alive(0)
+    editor.wait_lua("vim.deep_equal(vim.fn.tabpagebuflist(), ...)", before)
+    editor.command(f"bwipeout! {buffer}")
 
 
 # Events
@@ -255,16 +321,15 @@ def test_a_selection_stands_as_long_as_the_option_says(running: Start, agent: Co
     editor = running("a.txt", options={"visual_demotion_delay_ms": 60000})
     robot = agent(editor)
 
-    def current() -> bool:
-        return '"one\\n"' in robot.call("getCurrentSelection")[0]
+    def selected() -> str:
+        text: str = json.loads(robot.call("getCurrentSelection")[0])["text"]
+        return text
 
     editor.keys("Vj<Esc>")
-    editor.wait_lua("(require('pairside.selection').last() or {}).text == ''")
-    assert '"text":"one\\ntwo"' in robot.call("getCurrentSelection")[0]
-    editor.keys("jj")
-    editor.wait_lua("require('pairside.selection').last().start[1] == 3 or vim.fn.line('.') == 3")
+    until(lambda: selected() == "one\ntwo", timeout=SECONDS, what=lambda: f"one, two: {selected()!r}")
+    editor.keys("j")
     editor.wait_lua("require('pairside.selection').last().start[1] == 2")
-    assert '"text":"one\\ntwo"' in robot.call("getCurrentSelection")[0]
+    assert selected() == "one\ntwo"
 
 
 def test_the_selection_is_switched_off_and_on_by_its_functions(connected: Connected) -> None:
@@ -318,6 +383,34 @@ def test_a_folder_is_mentioned_without_lines(connected: Connected) -> None:
     assert told["filePath"].rstrip("/").endswith("dir")
     assert "lineStart" not in told
     assert "lineEnd" not in told
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"), [(":2,3ClaudeCodeSend<CR>", (1, 2)), ("Vj<F5>", (0, 1)), ("3G:ClaudeCodeSend<CR>", (2, 2))]
+)
+def test_lines_are_sent_where_tracking_is_off(
+    running: Start, agent: Connect, home: Home, keys: str, lines: tuple[int, int]
+) -> None:
+    """With `track_selection = false` a range, what is selected in Visual mode, and the current line can be sent."""
+    home.write("a.txt", "one\ntwo\nthree\n")
+    editor = running("a.txt", options={"track_selection": False})
+    robot = agent(editor)
+    ready(editor)
+    editor.lua("vim.keymap.set('x', '<F5>', '<Cmd>ClaudeCodeSend<CR>')")
+    editor.keys(keys)
+    told = robot.wait_told("at_mentioned")
+    assert (told["lineStart"], told["lineEnd"]) == lines
+
+
+def test_an_agent_that_left_is_not_connected(connected: Connected) -> None:
+    """`is_claude_connected` and the number of clients follow each agent that comes and goes."""
+    editor = connected.neovim
+    facts = (
+        "{ require('claudecode').is_claude_connected(), require('claudecode.server.init').get_status().client_count }"
+    )
+    editor.wait_lua(f"vim.deep_equal({facts}, {{ true, 1 }})")
+    connected.agent.vanish()
+    editor.wait_lua(f"vim.deep_equal({facts}, {{ false, 0 }})")
 
 
 COMMANDS = {

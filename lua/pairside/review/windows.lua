@@ -19,6 +19,8 @@ local LOCAL = {
 local REMOVED = "DiffAdd:PairsideRemoved"
 local MANY_LINES = 100000
 local READABLE_COLUMNS = 80
+-- Neovim leaves Terminal mode when it comes to its loop again, which is soon; where it does not, it stays in it.
+local LEAVING_MS, TRIES = 10, 20
 local HINTS = " :w accept · :q reject · do/dp hunks "
 
 local TREES = {}
@@ -328,13 +330,25 @@ local function in_new_tab(shown, review, layout, original)
   end
 end
 
+-- The window with the terminal of the agent that proposes; one of any agent where that runs elsewhere.
+local function terminal_of(review, fits)
+  local terminal = require("pairside.terminal")
+  local name = review.pid and terminal.of_pid(review.pid)
+  local buffer = name and terminal.buffer(name)
+  local windows = vim.tbl_filter(function(window)
+    return fits(window) and (not buffer or api.nvim_win_get_buf(window) == buffer)
+  end, vim.tbl_keys(terminals()))
+  table.sort(windows)
+  return windows[1]
+end
+
 -- The agent's terminal is shown in the new tab too.
-local function bring_terminal(shown)
+local function bring_terminal(shown, review)
   local options = require("pairside.options").values
   if options.diff_opts.hide_terminal_in_new_tab then
     return
   end
-  local terminal = vim.iter(vim.tbl_keys(terminals())):find(function(window)
+  local terminal = terminal_of(review, function(window)
     return not is_floating(window)
   end)
   if not terminal then
@@ -465,21 +479,17 @@ local function to_first_change(window)
   end)
 end
 
--- Begins Terminal mode in a window. Where it is still that of another window, its end would take that back.
-local function begin_to_type(window)
-  if api.nvim_get_mode().mode ~= "t" then
+-- Begins Terminal mode in a window. While it is still that of another window, its end would take that back.
+local function begin_to_type(window, tries)
+  if api.nvim_get_mode().mode == "t" then
+    if tries > 0 then
+      vim.defer_fn(function()
+        begin_to_type(window, tries - 1)
+      end, LEAVING_MS)
+    end
+  elseif valid(window) and api.nvim_get_current_win() == window then
     vim.cmd.startinsert()
-    return
   end
-  api.nvim_create_autocmd("TermLeave", {
-    group = api.nvim_create_augroup("pairside_begin", {}),
-    once = true,
-    callback = function()
-      if valid(window) and api.nvim_get_current_win() == window then
-        vim.cmd.startinsert()
-      end
-    end,
-  })
 end
 
 --- Whether a review needs a tab of its own: the person wants that, or they compare something themselves.
@@ -536,7 +546,7 @@ function M.open(review, layout, quiet)
     end
     if apart then
       in_new_tab(shown, review, layout, original)
-      bring_terminal(shown)
+      bring_terminal(shown, review)
     else
       narrow_terminals(shown)
     end
@@ -555,7 +565,7 @@ function M.open(review, layout, quiet)
     error(problem, 0)
   end
   shown.terminal_window = shown.terminal_window
-    or vim.iter(vim.tbl_keys(terminals())):find(function(window)
+    or terminal_of(review, function(window)
       return api.nvim_win_get_tabpage(window) == shown.tabpage
     end)
   local filetype, also = proposal.filetype(review)
@@ -577,7 +587,7 @@ function M.open(review, layout, quiet)
   elseif shown.own_tab and valid(shown.terminal_window) then
     api.nvim_set_current_win(shown.terminal_window)
     if require("pairside.options").values.terminal.auto_insert then
-      begin_to_type(shown.terminal_window)
+      begin_to_type(shown.terminal_window, TRIES)
     end
   elseif shown.own_tab then
     api.nvim_set_current_win(shown.window)
@@ -715,7 +725,7 @@ function M.close(shown, review)
   end
   if ours and prior.mode == "t" and valid(prior.window) and api.nvim_get_current_win() == prior.window then
     if vim.bo[api.nvim_win_get_buf(prior.window)].buftype == "terminal" then
-      vim.cmd.startinsert()
+      begin_to_type(prior.window, TRIES)
     end
   end
 end
