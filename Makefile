@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= .
 # Tests wait more than they compute; the real CLI computes.
 JOBS ?= 4
-E2E_JOBS ?= 2
+E2E_JOBS ?= 3
 export WORKSPACE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

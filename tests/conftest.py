@@ -60,6 +60,11 @@ Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Serving]]
 """Serves folders (the workspace if none is named) with the embedded editor, in the throwaway environment."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See tests/nvim/conftest.py."""
+    parser.addoption("--all-neovims", action="store_true", help="run every case with every Neovim")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a coroutine function under `asyncio.run`, bounded; what no task ever saw fails the test."""

@@ -1,6 +1,7 @@
 """Owns the fixtures of the tests with a real Neovim.
 
-Every test that uses `neovim`, `running` or `connected` runs once with each Neovim; `-k 0.11.4` or `-k 0.12` picks one.
+Every test that uses `neovim`, `running` or `connected` runs with each Neovim: all its cases with 0.11.4, the first one
+with 0.12, or all with `--all-neovims`. `-k 0.11.4` or `-k 0.12` picks one.
 Tests are synchronous. Nothing sleeps: wait for what should be there.
 
     def test_a_proposal_is_shown(connected: Connected) -> None:
@@ -44,6 +45,25 @@ from tests.cli.robot import Robot
 from tests.e2e.home import Home
 from tests.e2e.until import until
 from tests.nvim.editor import PACKAGES, POLL_SECONDS, SECONDS, Neovim
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every case runs with the released Neovim; with the next one each test runs once, unless all are asked for."""
+    if config.getoption("--all-neovims"):
+        return
+    seen, kept, left_out = set(), [], []
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        test = item.nodeid.partition("[")[0]
+        if params.get("version") != "0.12" or test not in seen:
+            kept.append(item)
+        else:
+            left_out.append(item)
+        if params.get("version") == "0.12":
+            seen.add(test)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @dataclass(frozen=True, slots=True)

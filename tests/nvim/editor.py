@@ -331,7 +331,8 @@ class Neovim:
     def counts(self) -> dict[str, int]:
         """How many windows, tabs, buffers, autocmds and namespaces there are: the same before and after.
 
-        Neovim's matchparen.vim adds one for each buffer that is shown, until Neovim rests: left out here.
+        What Neovim makes for itself is left out: an autocmd of matchparen.vim for each buffer that is shown, until
+        Neovim rests, and the namespaces of its highlighter.
         """
         counts: dict[str, int] = self.lua(
             """local kept = vim.tbl_filter(function(one)
@@ -340,7 +341,9 @@ class Neovim:
             return {
               windows = #vim.api.nvim_list_wins(), tabs = #vim.api.nvim_list_tabpages(),
               buffers = #vim.api.nvim_list_bufs(), autocmds = #kept,
-              namespaces = vim.tbl_count(vim.api.nvim_get_namespaces()),
+              namespaces = #vim.tbl_filter(function(name)
+                return not (name:find("^n?vim[./]") or name:find("treesitter", 1, true))
+              end, vim.tbl_keys(vim.api.nvim_get_namespaces())),
             }"""
         )
         return counts
