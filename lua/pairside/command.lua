@@ -462,9 +462,10 @@ SUBCOMMANDS["changes"] = {
     end, {
       enter = function(line)
         if paths[line] then
-          -- A name, not a pattern. An unsaved file in the way is Neovim's to tell.
-          local opened, problem = pcall(vim.cmd.edit, { paths[line], magic = { file = false, bar = false } })
-          if not opened then
+          -- Where it is on screen already, else where a file may be: not in the window of an agent.
+          local opened, answer = pcall(process().verbs["file/open"], { path = paths[line], focus = true, preview = false })
+          local problem = opened and (answer or {}).failure or not opened and answer
+          if problem then
             message.error((tostring(problem):gsub("^.-(E%d+:)", "%1")))
           end
         end

@@ -27,6 +27,24 @@ local function read(text)
   return questions
 end
 
+-- In Neovim an agent is put into another mode by other means than in a shell.
+local function for_neovim(questions)
+  local command = require("pairside.options").values.terminal_cmd or ""
+  for _, question in ipairs(questions) do
+    for _, check in ipairs(question.checks) do
+      if check.fix and check.fix:find("--review", 1, true) then
+        check.fix = ":Pairside toggle --permission-mode manual, or the same in the option terminal_cmd, "
+          .. "or Shift-Tab in the agent until it shows manual mode"
+        if command:find("%-%-permission%-mode[%s=]+manual") then
+          check.state = "ok"
+          question.text = question.text:gsub("%? No, unless.*$", "? Yes, one that :Pairside starts.")
+        end
+      end
+    end
+  end
+  return questions
+end
+
 --- Asks in the background.
 ---@param done fun(questions?: pairside.Question[], failure?: string)
 ---@return vim.SystemObj? running
@@ -51,7 +69,7 @@ function M.ask(done)
     vim.schedule_wrap(function(result)
       local questions = read(result.stdout or "")
       if #questions > 0 then
-        done(questions)
+        done(for_neovim(questions))
       else
         local why = vim.trim(result.stderr or ""):match("[^\n]*$")
         done(nil, ("pairside doctor failed: %s"):format(why ~= "" and why or ("status %d"):format(result.code)))

@@ -166,6 +166,9 @@ local TRANSLATED = {
       )
     end
   end,
+  rival = function(event)
+    message.warn(event.notice)
+  end,
   sharing = function(event)
     M.fire("Sharing", { on = event.on })
   end,

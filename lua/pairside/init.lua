@@ -43,6 +43,10 @@ function M.setup(given)
   end
 end
 
+-- What git and others open in an editor of its own is not what somebody works on with an agent, and a second IDE would
+-- keep agents from the first.
+local PASSING = { "COMMIT_EDITMSG", "MERGE_MSG", "TAG_EDITMSG", "NOTES_EDITMSG", "git-rebase-todo", "addp-hunk-edit.diff" }
+
 --- Called once by the plugin itself, after the first screen has been drawn.
 function M.entered()
   local automatic = vim.g.claudecode_auto_setup
@@ -51,9 +55,13 @@ function M.entered()
     M.setup(automatic)
   end
   compatibility.warn()
-  if configured().values.auto_start then
+  local passing = vim.list_contains(PASSING, vim.fs.basename(vim.api.nvim_buf_get_name(0)))
+  if configured().values.auto_start and not passing then
     M.start()
   end
+  vim.schedule(function()
+    require("pairside.install").tags()
+  end)
 end
 
 --- Starts serving agents.

@@ -15,11 +15,24 @@ local function cause(result)
   end
   local told = vim.split(vim.trim(result.stderr or ""), "\n", { plain = true })
   for at = #told, 1, -1 do
+    if told[at]:find("^%s*ERROR: ") then
+      return vim.trim(told[at])
+    end
+  end
+  for at = #told, 1, -1 do
     if told[at] ~= "" and not told[at]:find("^make[:%[]") and not told[at]:find("^%[notice%]") then
       return told[at]
     end
   end
   return told[#told] ~= "" and told[#told] or ("status %d"):format(result.code)
+end
+
+--- Makes the tags of `:help pairside`, unless they are there. Plugin managers do that, packages do not.
+function M.tags()
+  local folder = require("pairside.options").root() .. "/doc"
+  if not vim.uv.fs_stat(folder .. "/tags") and vim.uv.fs_access(folder, "W") then
+    pcall(vim.cmd.helptags, { folder, magic = { file = false, bar = false } })
+  end
 end
 
 --- Installs, and starts pairside then. What comes of it is told.
@@ -45,6 +58,7 @@ function M.run()
         return
       end
       message.info("pairside is installed")
+      M.tags()
       local pairside = require("pairside")
       if pairside.is_running() then
         pairside.restart()

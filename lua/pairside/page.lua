@@ -68,6 +68,7 @@ function M.open(title, fill, how)
   vim.bo[buffer].bufhidden = "wipe"
   vim.bo[buffer].filetype = how.filetype or "pairside"
   local back = api.nvim_get_current_win()
+  local resting = api.nvim_get_mode().mode == "nt"
   local config = size(title, { "" })
   config.style, config.border = "minimal", "rounded"
   config.title, config.title_pos = (" %s "):format(title), "center"
@@ -101,6 +102,12 @@ function M.open(title, fill, how)
       api.nvim_win_close(window, true)
       if inside and api.nvim_win_is_valid(back) then
         api.nvim_set_current_win(back)
+        if resting then
+          -- Who had left Terminal mode is not put back into it: what they type next is not meant for the agent.
+          vim.schedule(function()
+            vim.schedule(vim.cmd.stopinsert)
+          end)
+        end
       end
     end
   end

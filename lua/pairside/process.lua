@@ -27,7 +27,7 @@ M.hello = nil
 M.failure = nil
 
 -- Everything about one child. A new one is another table, so nothing that an old one still says can be mistaken.
----@type { wire: pairside.Wire, wanted: boolean, started: integer, restarting: boolean, waiting: table, broken: string? }?
+---@type { wire: pairside.Wire, wanted: boolean, started: integer, restarting: boolean, waiting: table, broken: string?, again: boolean? }?
 local child = nil
 local ends = 0
 local told = false
@@ -118,6 +118,11 @@ local function over(one, code, signal)
     switch(false)
     require("pairside").learn(nil)
     fire("Stopped", {})
+  end
+  if one.again and not leaving then
+    M.state = "stopped"
+    M.start()
+    return
   end
   if leaving or not one.wanted then
     if M.state ~= "failed" then
@@ -245,6 +250,8 @@ function M.start()
   if child == nil then
     ends, told, M.failure = 0, false, nil
     start()
+  elseif not child.wanted then
+    child.again = true -- the one before is about to end
   end
 end
 
@@ -255,7 +262,7 @@ function M.stop()
     M.state = "stopped"
     return
   end
-  one.wanted = false
+  one.wanted, one.again = false, false
   -- The end of its input is the end; it is not killed, because it has to clean up.
   one.wire.notify("exit", vim.empty_dict())
 end

@@ -108,6 +108,13 @@ local function refusal(review)
   )
 end
 
+-- The same when the proposal has only come: it is not kept, and the agent asks in its own terminal.
+local function refused(review)
+  return ("%s has unsaved changes: write them (:w) or give them up (:e!), answer No to the agent, and ask it again"):format(
+    review.path
+  )
+end
+
 local function guarded(review)
   return review.sealed ~= nil
 end
@@ -666,8 +673,8 @@ local function asked(params)
     return { state = "waiting" }
   end
   if dirty(review) then
-    message.warn(refusal(review))
-    return { failure = refusal(review) }
+    message.warn(refused(review))
+    return { failure = refused(review) }
   end
   if reviews[review.id] then
     -- Of a process that has gone; the person has not let us take it away yet.

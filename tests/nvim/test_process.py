@@ -116,6 +116,27 @@ def test_nothing_is_spawned_before_the_first_redraw(neovim: Start, home: Home) -
     assert "the first line" in spawned.screen
 
 
+@pytest.mark.parametrize("name", ["COMMIT_EDITMSG", "git-rebase-todo"])
+def test_what_git_opens_is_no_second_ide(neovim: Start, home: Home, name: str) -> None:
+    """With two IDEs for a folder agents find neither; by hand it can be started all the same."""
+    (home.project / ".git").mkdir()
+    home.write(f".git/{name}", "# a comment\n")
+    editor = neovim(f".git/{name}")
+    editor.wait_lua('package.loaded["pairside.install"] ~= nil')
+    assert editor.lua('return package.loaded["pairside.process"] == nil')
+    assert home.lock_files == []
+    editor.command("Pairside start")
+    editor.wait_running()
+
+
+def test_each_of_two_neovims_in_a_folder_is_told_of_the_other(running: Start) -> None:
+    """The first one too, when the second appears."""
+    first = running()
+    second = running()
+    second.wait_said("another IDE is open for this folder: Neovim")
+    first.wait_said("another IDE is open for this folder: Neovim")
+
+
 def test_nothing_but_the_commands_is_loaded_at_start(neovim: Start) -> None:
     """With `auto_start` off nothing is spawned, and `:Pairside start` starts it later."""
     editor = neovim(options={"auto_start": False})

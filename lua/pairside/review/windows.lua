@@ -446,7 +446,7 @@ function M.hint(shown, review, more)
     text = text .. ("· %d more "):format(more)
   end
   if valid(shown.window) then
-    set(shown.window, "winbar", "%#PairsideHint#%<" .. text .. "%*")
+    set(shown.window, "winbar", "%#PairsideHint#" .. text .. "%<%*")
   end
   -- The rows of two windows side by side stand at the same height.
   if valid(shown.original_window) and get(shown.original_window, "winbar") == "" then
