@@ -18,6 +18,7 @@ local SHOW_MS = 10000
 -- While a buffer is written for an agent nobody is there to answer questions; they are looked for this often. The
 -- timer runs only while Neovim waits for a key, so that is as good as at once.
 local QUESTION_MS = 1
+local ANSWERED_NS = 300 * 1000 * 1000
 
 -- Where Neovim's name of a language is not that of the Language Server Protocol.
 local LANGUAGES = {
@@ -430,11 +431,15 @@ end
 -- agent must not answer it in their place.
 local function unasked(work)
   local asked = false
+  local answered = nil ---@type integer?
   local watch = assert(vim.uv.new_timer())
   watch:start(QUESTION_MS, QUESTION_MS, function()
     local mode = vim.api.nvim_get_mode().mode
-    if mode:sub(1, 1) == "r" then
-      asked = true
+    -- One for each question: a second would reach the person. A question that stands for so long is another one.
+    if mode:sub(1, 1) ~= "r" then
+      answered = nil
+    elseif not answered or vim.uv.hrtime() - answered > ANSWERED_NS then
+      asked, answered = true, vim.uv.hrtime()
       vim.api.nvim_input("<Esc>")
     end
   end)
