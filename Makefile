@@ -3,16 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
+MINUTES ?= 60
 # Tests wait more than they compute; the real CLI computes.
 JOBS ?= 4
 E2E_JOBS ?= 3
-export WORKSPACE
+MODEL_JOBS ?= 2
+STEPS ?= 20000
+EXAMPLES ?= 1000
+export WORKSPACE PEER REV
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install run test check bench reference picture clean
+.PHONY: help install run test check model fuzz bench bench-compare bench-record soak reference picture clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 16
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,8 +46,24 @@ test: $(VENV)/dev.stamp ## every test, the real Claude Code CLI and the WebSocke
 	$(BIN)/python tests/e2e/install_cli.py
 	$(BIN)/python tests/e2e/netns.py --optional -- $(BIN)/python -m pytest --numprocesses $(E2E_JOBS) tests/e2e
 
-bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run
-	$(BIN)/python -m bench
+model: $(VENV)/dev.stamp ## STEPS random steps of clients, observers and the person, compared with a model
+	PAIRSIDE_MODEL_STEPS=$(STEPS) PAIRSIDE_MODEL_PARTS=$(MODEL_JOBS) \
+	$(BIN)/pytest --numprocesses $(MODEL_JOBS) tests/model
+
+fuzz: $(VENV)/dev.stamp ## EXAMPLES hostile inputs for each test of each surface
+	PAIRSIDE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses $(JOBS) tests/fuzz
+
+bench: $(VENV)/dev.stamp ## figures, as ratios measured in one run; beside another IDE server with PEER='COMMAND'
+	$(BIN)/python -m bench --json build/bench.json $${PEER:+--peer "$$PEER"}
+
+bench-compare: $(VENV)/dev.stamp ## figures beside those of another revision, REV
+	$(BIN)/python -m bench --json build/bench.json --revision "$${REV:?say REV=REVISION}"
+
+bench-record: $(VENV)/dev.stamp ## the same as bench, kept in bench/history
+	$(BIN)/python -m bench --record $${PEER:+--peer "$$PEER"}
+
+soak: $(VENV)/dev.stamp ## an hour (MINUTES=n) of agents that work and die at random; says whether anything grows
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) --json build/soak.json
 
 reference: $(VENV)/dev.stamp ## write docs/reference.md anew
 	$(BIN)/python docs/generate.py

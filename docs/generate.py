@@ -34,10 +34,10 @@ _KINDS = {
     "bool": "boolean",
     "bool | None": "boolean",
     "list[int] | None": "array of integers",
-    "_Count | None": "integer",
+    "Count | None": "integer",
     "Literal['here', 'terminal'] | None": "`here` or `terminal`",
-    "tuple[_Count, _Count] | None": "[line, column]",
-    "dict[str, list[_Found]]": "object: for each path an array of diagnostics",
+    "Place | None": "[line, column]",
+    "dict[str, list[Found]]": "object: for each path an array of diagnostics",
 }
 """How a type in the parameters of a method is told; one that is missing here stops the generator."""
 
@@ -233,9 +233,11 @@ def _params(struct: type[msgspec.Struct] | None) -> str:
     if struct is None:
         return "none"
     told = []
+    kinds = (kind for kind in reversed(struct.__mro__) if issubclass(kind, msgspec.Struct))
+    annotations = {name: str(one) for kind in kinds for name, one in inspect.get_annotations(kind).items()}
     for field in msgspec.structs.fields(struct):
         name = field.encode_name if field.required else f"{field.encode_name}?"
-        told.append(f"`{name}`: {_KINDS[str(struct.__annotations__[field.name])]}")
+        told.append(f"`{name}`: {_KINDS[annotations[field.name]]}")
     return "<br>".join(told)
 
 

@@ -52,6 +52,43 @@ async def test_an_equal_value_wakes_nobody_and_a_touch_wakes_all() -> None:
     assert await asyncio.wait_for(asyncio.gather(*followers), 5) == [1, 1, 1]
 
 
+async def test_each_follower_waits_no_longer_than_it_said() -> None:
+    """Whatever the others wait for: one timer serves all of them, and is set anew for those who are left."""
+    cell = Cell(0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def waits(seconds: float | None) -> float:
+        assert await cell.changed(0, seconds=seconds) == 0
+        return loop.time() - began
+
+    endless = asyncio.create_task(waits(None))
+    waited = await asyncio.wait_for(asyncio.gather(*map(waits, (0.08, 0.02, 0.05, 0.02))), 5)
+    assert all(spent >= seconds for spent, seconds in zip(waited, (0.08, 0.02, 0.05, 0.02), strict=True))
+    assert waited[1] < waited[2] < waited[0]
+    assert not endless.done()
+    endless.cancel()
+    await asyncio.gather(endless, return_exceptions=True)
+    assert cell._timer is None
+
+
+async def test_a_timer_ends_with_the_last_follower() -> None:
+    """So that a cell holds nothing of an event loop in which nobody follows it any more."""
+    cell = Cell(0)
+    followers = [asyncio.create_task(cell.changed(0, seconds=60)) for _ in range(3)]
+    await asyncio.sleep(0)
+    timer = cell._timer
+    assert timer is not None
+    for follower in followers[:2]:
+        follower.cancel()
+    await asyncio.gather(*followers[:2], return_exceptions=True)
+    assert cell._timer is timer
+    cell.set(1)
+    assert await asyncio.wait_for(followers[2], 5) == 1
+    assert timer.cancelled()
+    assert cell._timer is None
+
+
 async def test_a_follower_that_gives_up_leaves_nothing_behind() -> None:
     """A thousand cancelled followers cost the cell nothing, and setting it afterwards is fine."""
     cell = Cell(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_without_the_configuration_directory_variable_the_file_is_below_the_home
 def test_every_limit_can_be_set_in_the_file_and_in_the_environment(tmp_path: Path) -> None:
     """The settings are made from the fields of the limits, so that none is forgotten."""
     limits = {setting.key: setting for setting in config.settings() if setting.section == "limits"}
-    assert {*limits, "port_min", "port_max"} == {field.name for field in fields(Limits)}
+    assert {*limits, "port_min", "port_max"} == set(Limits._fields)
     for key, setting in limits.items():
         other = type(getattr(Limits(), key))(getattr(Limits(), key) * 0.9)
         loaded = config.load({"HOME": str(tmp_path), setting.variable: repr(other)})

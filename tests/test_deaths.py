@@ -197,6 +197,21 @@ DEATHS = [
         sends(frame(TEXT, b"\xc3", fin=False), frame(CONT, b"\x28")),
         Reason.VIOLATION, 1007, "UTF-8", 1007,
     ),
+    Death(
+        "a text that is no UTF-8, and a bad frame right behind it",
+        sends(frame(TEXT, b"\xff") + frame(0x3, b"")),
+        Reason.VIOLATION, 1007, "UTF-8", 1007,
+    ),
+    Death(
+        "a text that is no UTF-8, and a Close right behind it",
+        sends(frame(TEXT, b"\xff") + close_frame(1000)),
+        Reason.VIOLATION, 1007, "UTF-8", 1007,
+    ),
+    Death(
+        "too many fragments, and a bad frame right behind them",
+        sends(frame(BINARY, b" ", fin=False) + frame(CONT, b" ", fin=False) * 50 + frame(0x3, b"")),
+        Reason.VIOLATION, 1009, "fragments", 1009,
+    ),
     Death("a message too big", sends(frame(TEXT, b" " * 100_001)), Reason.VIOLATION, 1009, "big", 1009),
     Death("a message far too big, announced only", sends(b"\x81\xff" + b"\x7f" * 8), Reason.VIOLATION, 1009, "", 1009),
     Death(

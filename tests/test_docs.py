@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ from docs import generate
 
 from pairside import cli, config
 from pairside.agents.claude import mcp
+from pairside.archive import Recording
 from pairside.cli.exits import MEANINGS, Exit
 from pairside.hooks import VARIABLES, Hooks
 from pairside.limits import Limits
@@ -163,10 +165,12 @@ def test_every_setting_stands_in_the_reference() -> None:
     """Each field of the limits and each other setting, with default, variable and meaning."""
     sections = reference()
     settings = {setting.name: setting for setting in config.settings()}
-    fields = {f"limits.{name}" for name in Limits.__dataclass_fields__} - {"limits.port_min", "limits.port_max"}
-    share = {f"share.{name}" for name in Policy.__dataclass_fields__}
-    hooks = {f"hooks.{name}" for name in Hooks.__dataclass_fields__}
-    assert settings.keys() == fields | share | hooks | {"serve.ports", "serve.log", "review.where"}
+    fields = {f"limits.{name}" for name in Limits._fields} - {"limits.port_min", "limits.port_max"}
+    share = {f"share.{name}" for name in Policy._fields}
+    hooks = {f"hooks.{name}" for name in Hooks._fields}
+    changes = {f"changes.{name}" for name in Recording._fields}
+    ui = {f"ui.{name}" for name in config.Ui._fields}
+    assert settings.keys() == fields | share | changes | hooks | ui | {"serve.ports", "serve.log", "review.where"}
     for name, setting in settings.items():
         section = sections[f"`{name}`"]
         for fact in (f"`{setting.default}`", f"`{setting.variable}`", setting.type, setting.description):
@@ -210,7 +214,7 @@ def test_every_method_and_event_for_observers_is_described() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_a_page_tells_exists(page: Path) -> None:
     """Its words name a command or a target of make, and it has the options that are written there."""
-    targets = set(re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.MULTILINE))
     for words in written_commands(read(page)):
         if words[0] == "make":
             assert {word for word in words[1:] if "=" not in word} <= targets, words
@@ -286,3 +290,20 @@ def test_every_setting_and_variable_that_a_page_names_exists(page: Path) -> None
     known = {setting.name for setting in settings} | {setting.variable for setting in settings} | set(VARIABLES)
     named = re.findall(r"`((?:limits|serve|review|share|hooks)\.[a-z_]+|PAIRSIDE_[A-Z_]+)`", read(page))
     assert {name for name in named if not name.endswith(".py")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    """`FILE::test` is a function of that file: what it is said to hold is held."""
+    for name, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read(page)):
+        tree = ast.parse(read(ROOT / name))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert test in functions, f"{name} has no {test}"
+
+
+@pytest.mark.parametrize("name", ["faults.md", "threat-model.md"])
+def test_every_row_of_the_pages_about_faults_and_threats_has_its_test(name: str) -> None:
+    """Nothing is said there that nobody tried."""
+    rows = re.findall(r"^\| (?!What |Fault |Attack |Where |---)(.+) \|$", read(ROOT / "docs" / name), re.MULTILINE)
+    assert len(rows) > 40
+    assert [row for row in rows if not re.search(r"`tests/[\w/]+\.py::test_\w+`$", row)] == []

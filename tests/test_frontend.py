@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from pairside import jsonrpc, runtime, testing
 from pairside.agents.claude import discovery
+from pairside.bridge import Bridge
 from pairside.editors import frontend as module
 from pairside.jsonrpc import RpcError
 from pairside.peer import Reason
@@ -139,6 +140,19 @@ async def test_when_the_editor_leaves_the_server_ends_and_its_lock_file_goes(wor
         await asyncio.wait_for(one.socket.wait_closed(), 5)
         assert one.socket.close_code == 1001
         assert not os.path.exists(at.welcome["lock_file"])
+
+
+async def test_an_editor_that_leaves_before_it_is_welcomed_leaves_no_server(
+    workspace: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be quit as soon as it is started: the process ends, and its lock file is not left to mislead agents."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with front_end() as (editor, serving):
+        await editor.channel.send(jsonrpc.request(1, "hello", hello(workspace)))
+        editor.channel._transport.close()
+        assert await asyncio.wait_for(serving, 5) == 0
+    assert not list(discovery.locks(environment))
 
 
 async def test_a_front_end_that_restarts_pairside_finds_port_and_token_again(workspace: Path) -> None:
@@ -305,6 +319,42 @@ async def test_a_list_that_changes_while_it_is_answered_is_asked_for_again(works
         await one.call("getOpenEditors")
         await one.call("getOpenEditors")
         assert count == 2
+
+
+@pytest.mark.parametrize("read", [0, 30, 70], ids=["nothing of it", "a piece of the header", "a piece of the body"])
+async def test_what_the_editor_has_said_but_nobody_has_read_yet_counts(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """The list is asked for again while a message of the editor waits, whatever it says: it may be that the list is
+    another now, and the agent's question comes on another socket, which may be read first."""
+    editors: list[module.FrontendEditor] = []
+    attach = module.FrontendEditor.attach
+
+    def attached(self: module.FrontendEditor, bridge: Bridge, **rest: Any) -> None:
+        editors.append(self)
+        attach(self, bridge, **rest)
+
+    monkeypatch.setattr(module.FrontendEditor, "attach", attached)
+    async with scene(workspace) as at:
+        (editor,) = editors
+        await at.editor.wait_told("status")
+        assert await editor.documents() == () == await editor.documents()
+        assert not editor.channel.unread
+        at.editor.verbs["documents/list"] = lambda params: {
+            "documents": [{"path": str(workspace / "a.py"), "lines": 3, "active": True}]
+        }
+        body = jsonrpc.notification("documents/changed", {}).encode()
+        message = b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        pipe = at.editor.channel._transport.get_extra_info("pipe").fileno()
+        if read:
+            os.write(pipe, message[:read])
+            await until(lambda: editor.channel._arrivals.bytes - editor.channel._taken_bytes == read, "it is read")
+        asked = asyncio.create_task(editor.documents()) if read else editor.documents()
+        if read:
+            await asyncio.sleep(0)  # it has seen that something came
+        os.write(pipe, message[read:])
+        assert [one.path for one in await asked] == [str(workspace / "a.py")]
+        assert not editor.channel.unread
 
 
 async def test_a_fact_that_is_rubbish_changes_nothing_and_the_next_one_counts(workspace: Path) -> None:

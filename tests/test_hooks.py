@@ -42,7 +42,7 @@ def review(journal: Journal, id: int = 1, path: str = "/w/a.py") -> None:
 
 
 def change(journal: Journal, path: str) -> None:
-    journal.note("change", 1, path=path)
+    journal.note("change", 1, path=path, means="edit", reviewed=False)
 
 
 def failures(journal: Journal) -> list[str]:
@@ -84,6 +84,17 @@ async def test_other_events_and_empty_hooks_run_nothing(tmp_path: Path) -> None:
         change(journal, "/w/a.py")
         await until((tmp_path / "changed").exists, "the other one ran")
         assert failures(journal) == []
+
+
+async def test_only_what_nobody_was_asked_about_runs_the_program(tmp_path: Path) -> None:
+    """Neither a write that was reviewed, nor what was changed by other means, nor an undo."""
+    log = tmp_path / "log"
+    async with running(Hooks(on_changes=shell('echo "$PAIRSIDE_FILE" >> "$1"', log))) as journal:
+        for means, reviewed in (("edit", True), ("other", False), ("undo", False)):
+            journal.note("change", 1, path=f"/w/{means}", means=means, reviewed=reviewed)
+        change(journal, "/w/a.py")
+        await until(lambda: log.exists() and log.read_text().endswith("\n"), "the program ran")
+    assert log.read_text() == "/w/a.py\n"
 
 
 async def test_changes_while_the_program_runs_lead_to_one_more_run(tmp_path: Path) -> None:

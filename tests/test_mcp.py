@@ -18,6 +18,7 @@ from pairside.agents.claude import mcp
 from pairside.agents.claude.mcp import NOTHING_SELECTED
 from pairside.clients import Client
 from pairside.editor import Diagnostic, Position, Range, Selection, Severity
+from pairside.images import Image
 from pairside.limits import Limits
 from pairside.mentions import Mention
 from pairside.peer import Reason
@@ -846,9 +847,15 @@ class Writer:
 
     def changes(self) -> list[tuple[str, bytes | None, bytes | None]]:
         """The changes as they are listed now."""
+        changes = self.running.bridge.changes
+
+        def data(image: Image) -> bytes | None:
+            return None if image.digest is None else changes.store.get(image.digest)
+
         return [
-            (Path(change.path).name, change.before.data, change.after.data if change.after else None)
-            for change in self.running.bridge.changes
+            (Path(change.path).name, data(change.before), data(change.after))
+            for change in changes
+            if not change.reviewed
         ]
 
 
@@ -878,9 +885,8 @@ async def test_every_write_without_a_review_is_noticed_exactly(workspace: Path) 
         assert await writer.written() == expected
         assert await writer.written() == expected
         (client,) = writer.running.bridge.clients
-        assert {(change.client_id, change.agent) for change in writer.running.bridge.changes} == {
-            (client.id, "Claude Code")
-        }
+        (turn,) = writer.running.bridge.changes.turns
+        assert (turn.client_id, turn.agent) == (client.id, "Claude Code")
         await writer.running.bridge.settle()
         noted = [event.facts["path"] for event in writer.running.bridge.journal.events if event.kind == "change"]
         assert len(noted) == 5
@@ -967,13 +973,13 @@ async def test_a_write_that_follows_its_closed_proposal_in_one_breath_is_not_lis
         file.write_bytes(b"1")
         await client.call(4, "getDiagnostics")
         await client.answer(4)
-        assert list(running.bridge.changes) == []
+        assert [change.reviewed for change in running.bridge.changes] == [True]
         await client.call(5, "getDiagnostics", uri=str(file))
         await client.answer(5)
         file.write_bytes(b"2")
         await client.call(6, "getDiagnostics")
         await client.answer(6)
-        assert len(running.bridge.changes) == 1
+        assert [change.reviewed for change in running.bridge.changes] == [True, False]
 
 
 async def test_a_rejected_proposal_does_not_hide_a_later_write(workspace: Path) -> None:

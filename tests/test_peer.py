@@ -107,6 +107,34 @@ async def test_the_end_of_the_channel_cancels_and_joins_every_call_and_companion
     assert len(asyncio.all_tasks()) == tasks
 
 
+async def test_a_companion_that_comes_when_the_conversation_has_just_ended_does_not_run() -> None:
+    """Its calls are being cancelled then: whoever they woke must not keep the conversation from its end."""
+    line = Line()
+    begun = False
+
+    class Late(Slow):
+        async def requested(self, method: str, params: Raw) -> Any:
+            try:
+                return await super().requested(method, params)
+            finally:
+                peer.accompany(companion())
+
+    async def companion() -> None:
+        nonlocal begun
+        begun = True
+        await asyncio.Event().wait()
+
+    methods = Late()
+    peer = Peer(line, methods)
+    running = asyncio.create_task(peer.run())
+    line.ask(1, "wait")
+    await until(lambda: methods.begun == 1, "the call runs")
+    line.end(BYE)
+    assert await asyncio.wait_for(running, 5) == BYE
+    peer.accompany(companion())
+    assert not begun
+
+
 async def test_a_defect_is_answered_without_what_it_was_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The one place where an exception becomes an answer lets nothing internal out; a value that is none likewise."""
     line, methods = Line(), Slow()

@@ -176,7 +176,7 @@ def test_every_colour_can_be_read_on_the_background(name: str) -> None:
 def test_a_picture_that_nobody_knows_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped name makes nothing, and says which there are."""
     assert picture.main(["nevim"]) == 1
-    assert capsys.readouterr().err == "no picture: there is none called nevim; there are picture, neovim\n"
+    assert capsys.readouterr().err == "no picture: there is none called nevim; there are picture, changes, neovim\n"
 
 
 # The pictures that are committed.
@@ -215,12 +215,25 @@ def test_a_picture_is_shown_in_the_readme(one: picture.Picture) -> None:
     assert re.search(rf"!\[[^]]{{20,}}\]\(docs/{re.escape(one.path.name)}\)", readme)
 
 
-def test_the_picture_shows_a_review_from_the_proposal_to_the_verdict() -> None:
-    """Both terminals are on it: the agent that was asked, and the hunks with their answers."""
+def test_the_picture_shows_a_proposal_in_both_terminals() -> None:
+    """The agent that was asked and waits, and the hunks, of which one is left out."""
     shown = said(picture.TERMINALS)
-    for words in ("Claude Code", "Tidy up shop.py", "Review 1: Claude Code proposes shop.py", "Accept hunk 1/2?"):
+    for words in (
+        "Claude Code",
+        "Tidy up shop.py",
+        "Opened changes in pairside",
+        "Review 1: Claude Code proposes shop.py",
+    ):
         assert words in shown
-    assert "Accepted hunk 1 of shop.py" in shown
+    for words in ("[x] hunk 1 of 2", "[ ] hunk 2 of 2, line 12 → line 9, +1 -1, left out", "1 chosen"):
+        assert words in re.sub(r"\s+", " ", shown)
+
+
+def test_the_picture_of_changes_shows_what_is_about_to_be_undone() -> None:
+    """The turn, the file that nobody reviewed, and the hunk that was chosen."""
+    shown = re.sub(r"\s+", " ", said(picture.CHANGES))
+    for words in ("Turn 1 Claude Code", "shop.py (unreviewed)", "[x] hunk 2 of 2", "to be undone", "u undoes them"):
+        assert words in shown
 
 
 def test_the_picture_of_neovim_shows_a_proposal_its_hint_and_the_question_of_the_agent() -> None:

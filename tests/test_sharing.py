@@ -292,8 +292,8 @@ async def test_where_proposals_are_answered_in_the_terminal_each_is_an_error_at_
         await agent.call("getDiagnostics", uri=f"file://{path}")
         path.write_text("new")
         await agent.call("getDiagnostics")
-        assert len(server.bridge.changes) == 0
+        assert [change.reviewed for change in server.bridge.changes] == [True]
         await agent.call("getDiagnostics", uri=f"file://{path}")
         path.write_text("newer")
         await agent.call("getDiagnostics")
-        assert len(server.bridge.changes) == 1
+        assert [change.reviewed for change in server.bridge.changes] == [True, False]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -129,6 +131,20 @@ def test_cut_is_the_longest_start_that_fits(whole: str, limit: int) -> None:
     assert short == whole or len(whole[: len(short) + 1].encode()) > limit
 
 
+class Grows(io.BufferedReader):
+    """A file that somebody appends to as soon as its size was asked for."""
+
+    def __init__(self, raw: io.FileIO, path: Path) -> None:
+        super().__init__(raw)
+        self._path = path
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._path.stat().st_size == 5:
+            with self._path.open("ab") as file:
+                file.write(b"678")
+        return super().read(size)
+
+
 @given(ANY)
 def test_printable_text_holds_nothing_that_a_terminal_obeys(raw: str) -> None:
     """One line, encodable, without control characters, direction overrides, or anything invisible of that kind."""
@@ -142,6 +158,46 @@ def test_printable_text_shows_what_it_escapes() -> None:
     """Escapes can be read; harmless text is left alone."""
     assert text.printable("\x1b[31mé😀\n\t\u202e\x9b\ud800") == "\\x1b[31mé😀\\n\\t\\u202e\\x9b\\ud800"
     assert text.printable_line("a\tb\x1b") == "a\tb\\x1b"
+
+
+@pytest.mark.parametrize("hidden", [0xAD, 0x34F, 0x180E, 0x200B, 0x2064, 0x3164, 0xFFA0, 0xFFF9, 0xE0041, 0xE01EF])
+def test_what_nobody_sees_is_made_to_be_seen(hidden: int) -> None:
+    """Instructions to an agent can be written in tag characters; nothing in a proposal stays hidden."""
+    shown = text.printable_line(f"a{chr(hidden)}b")
+    assert shown.isprintable()
+    assert int(shown[3:-1], 16) == hidden
+
+
+def test_what_scripts_and_emoji_are_joined_with_stays() -> None:
+    """They do not hide anything that stands alone."""
+    for word in (
+        "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f469\u200d\U0001f4bb",
+        "\u2764\ufe0f",
+    ):
+        assert text.printable_line(word) == word
+
+
+def test_reading_takes_memory_for_what_is_there_and_not_for_the_limit(workspace: Path) -> None:
+    """Or a server that looks at many small files would grow by the limit for each of its threads."""
+    path = workspace / "small"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert text.read_file(str(path), 64 * 2**20) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_or_the_limit(workspace: Path) -> None:
+    """Its size is only a hint."""
+    path = workspace / "grows"
+    for limit, read in ((100, b"12345678"), (7, b"1234567"), (8, b"12345678")):
+        path.write_bytes(b"12345")
+        with open(path, "rb", buffering=0) as file:
+            whole = Grows(file, path)
+            assert text.up_to(whole, limit) == read
 
 
 def test_reading_is_bounded_and_of_regular_files_only(workspace: Path) -> None:

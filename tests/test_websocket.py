@@ -77,6 +77,53 @@ async def test_a_bad_handshake_is_answered_with_the_fitting_status(
         assert running.bridge.clients.arrivals == 0
 
 
+async def test_the_second_of_two_messages_does_not_wait_until_the_first_is_acknowledged() -> None:
+    """Otherwise it comes 40 ms late: the kernel holds small segments back, and the other side its acknowledgement."""
+    async with testing.server() as running, testing.Agent.connect(running):
+        (connection,) = running._agents._sockets
+        assert connection._transport is not None
+        accepted = connection._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts segments")
+async def test_answers_to_questions_that_came_together_leave_together() -> None:
+    """Sixty answers are a few segments and not sixty, and each of them comes, in its order."""
+    async with testing.server() as running:
+        client = await RawClient.tcp(running.port)
+        await client.send(request(token=running.token))
+        assert await client.response() == 101
+        (connection,) = running._agents._sockets
+        asked = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(60)]
+        before = segments_sent(connection)
+        await client.send(b"".join(frame(TEXT, json.dumps(one).encode()) for one in asked))
+        answers = [json.loads((await client.read())[1]) for _ in asked]
+        assert [one["id"] for one in answers] == list(range(60))
+        assert segments_sent(connection) - before < 10
+        client.close()
+
+
+def segments_sent(connection: websocket.Connection) -> int:
+    """How many segments with data the kernel has sent for a connection."""
+    assert connection._transport is not None
+    accepted = connection._transport.get_extra_info("socket")
+    # tcpi_data_segs_out of struct tcp_info, linux/tcp.h.
+    return int.from_bytes(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)[156:160], sys.byteorder)
+
+
+async def test_large_answers_to_questions_that_came_together_do_not_wait_for_one_another() -> None:
+    """They are collected up to a size only."""
+    async with testing.server() as running, testing.Agent.connect(running):
+        (connection,) = running._agents._sockets
+        connection._inbox.append("more is to be taken")
+        small = json.dumps({"jsonrpc": "2.0", "method": "nothing"})
+        await connection.send(small)
+        assert connection._collected == len(small)
+        await connection.send(small + " " * websocket.TOGETHER_BYTES)
+        assert connection._collected == 0
+        connection._inbox.clear()
+
+
 async def test_the_subprotocol_is_echoed_when_offered_and_never_required() -> None:
     """Claude Code offers mcp and drops a server that does not echo it; others offer nothing."""
     async with testing.server() as running:

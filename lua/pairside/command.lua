@@ -439,38 +439,161 @@ end, function(result)
     or "sharing is off: agents are told nothing any more (:Pairside share on)"
 end)
 
+-- What agents changed
+
+-- The number of a turn, "all", or nothing; nil and false if it is something else.
+local function which_turn(word, usage)
+  if word == nil or word == "all" then
+    return word, true
+  end
+  local number = word:find("^%d+$") and tonumber(word)
+  if number and number > 0 and number < 2 ^ 31 then
+    return number, true
+  end
+  message.error(("%s: %s is neither the number of a turn nor all"):format(usage, word))
+  return nil, false
+end
+
 SUBCOMMANDS["changes"] = {
-  summary = "show what agents wrote without a review",
-  complete = one_of({ "patch" }),
+  summary = "show what agents changed, turn by turn",
+  complete = function(lead, before)
+    if #before == 0 then
+      return starting(lead, { "all", "patch", "quickfix" })
+    end
+    return #before == 1 and before[1] ~= "all" and starting(lead, { "all" }) or {}
+  end,
   run = function(call)
-    local word, fits = chosen(call, "changes", { "patch" })
+    local usage = ":Pairside changes [patch|quickfix] [N|all]"
+    local words = vim.split(vim.trim(call.args), "%s+", { trimempty = true })
+    local how = (words[1] == "patch" or words[1] == "quickfix") and table.remove(words, 1) or nil
+    if #words > 1 then
+      message.error(("it is %s"):format(usage))
+      return
+    end
+    local turn, fits = which_turn(words[1], usage)
+    if not fits then
+      return
+    elseif how == "quickfix" then
+      require("pairside.changes.list").quickfix(turn)
+    elseif how == "patch" then
+      local here = vim.fn.getcwd()
+      local root = require("pairside.paths").real(vim.fs.root(here, ".git") or here)
+      local which = { root = root, all = turn == "all" or nil, turn = turn ~= "all" and turn or nil }
+      ask("pairside changes patch", "changes/patches", which, require("pairside.report").patches, { filetype = "diff" })
+    else
+      require("pairside.changes.list").page(turn)
+    end
+  end,
+}
+
+local JUMPS = { "next", "prev", "signs" }
+SUBCOMMANDS["change"] = {
+  summary = "go to the next lines that the agent changed, or the previous; with ! also in other files",
+  complete = one_of(JUMPS),
+  run = function(call)
+    local word, count = call.args:match("^%s*(%S*)%s*(%d*)%s*$")
+    local wanted, fits = chosen({ args = word or call.args }, "change", JUMPS)
     if not fits then
       return
     end
-    local report = require("pairside.report")
-    if word then
-      local here = vim.fn.getcwd()
-      local root = require("pairside.paths").real(vim.fs.root(here, ".git") or here)
-      ask("pairside changes patch", "changes/patches", { root = root }, report.patches, { filetype = "diff" })
+    local changes = require("pairside.changes")
+    if wanted == "signs" then
+      message.info(changes.show_signs() and "changed lines have signs" or "changed lines have no signs any more")
+    else
+      changes[wanted or "next"](tonumber(count), call.bang)
+    end
+  end,
+}
+
+-- The real path of a file that was named in a command, else that of the file in this window.
+local function file_meant(name)
+  if name and name ~= "" then
+    local full = name:find("^[%%#]") and vim.fn.expand(name) or name
+    return require("pairside.paths").real(vim.fn.fnamemodify(full, ":p"))
+  end
+  local here = require("pairside.paths").of(vim.api.nvim_get_current_buf())
+  if not here then
+    message.error("there is no file in this window: name one")
+  end
+  return here
+end
+
+-- The words of a command in which blanks of names stand in quotes or behind a backslash.
+local function words_of(call)
+  local words, problem = require("pairside.words").split(call.args)
+  if not words then
+    message.error(problem)
+  end
+  return words
+end
+
+local UNDOS = { "file", "turn", "last" }
+SUBCOMMANDS["undo"] = {
+  summary = "take back what the agent changed: at the cursor, in a file, in a turn; or take the last undo back",
+  complete = function(lead, before)
+    if #before == 0 then
+      return starting(lead, UNDOS)
+    end
+    return #before == 1 and before[1] == "file" and M.complete_files(lead) or {}
+  end,
+  run = function(call)
+    local words = words_of(call)
+    if not words then
       return
     end
-    local paths = {}
-    ask("pairside changes", "changes", nil, function(changes)
-      local lines
-      lines, paths = report.changes(changes)
-      return lines
-    end, {
-      enter = function(line)
-        if paths[line] then
-          -- Where it is on screen already, else where a file may be: not in the window of an agent.
-          local opened, answer = pcall(process().verbs["file/open"], { path = paths[line], focus = true, preview = false })
-          local problem = opened and (answer or {}).failure or not opened and answer
-          if problem then
-            message.error((tostring(problem):gsub("^.-(E%d+:)", "%1")))
-          end
-        end
-      end,
-    })
+    local what, fits = chosen({ args = words[1] or "" }, "undo", UNDOS)
+    if not fits then
+      return
+    end
+    local undo = require("pairside.changes.undo")
+    if what == "file" and #words <= 2 then
+      local path = file_meant(words[2])
+      if path then
+        undo.file(path, call.bang)
+      end
+    elseif what == "turn" and #words <= 2 then
+      local number = words[2] and words[2]:find("^%d+$") and tonumber(words[2]) or nil
+      if words[2] and not number then
+        message.error((":Pairside undo turn takes the number of a turn, not %s"):format(words[2]))
+      else
+        undo.turn(number, call.bang)
+      end
+    elseif what == "last" and #words == 1 then
+      undo.last()
+    elseif not what then
+      undo.hunk(call.range)
+    else
+      message.error("it is :Pairside undo [file [FILE]|turn [N]|last]")
+    end
+  end,
+}
+
+SUBCOMMANDS["diff"] = {
+  summary = "show a file before and after what the agent changed",
+  complete = function(lead, before)
+    if #before == 0 then
+      return vim.list_extend(starting(lead, { "turn" }), M.complete_files(lead))
+    end
+    return #before == 1 and before[1] ~= "turn" and starting(lead, { "turn" }) or {}
+  end,
+  run = function(call)
+    local words = words_of(call)
+    if not words then
+      return
+    end
+    local turn
+    if #words >= 2 and words[#words - 1] == "turn" and words[#words]:find("^%d+$") then
+      turn = tonumber(table.remove(words))
+      table.remove(words)
+    end
+    if #words > 1 then
+      message.error("it is :Pairside diff [FILE] [turn N]")
+      return
+    end
+    local path = file_meant(words[1])
+    if path then
+      require("pairside.changes.diff").file(path, turn)
+    end
   end,
 }
 

@@ -145,8 +145,12 @@ local TRANSLATED = {
     })
   end,
   change = function(event)
+    if event.means ~= "edit" or event.reviewed then
+      return
+    end
     M.fire("UnreviewedChange", {
       change = event.change,
+      turn = event.turn,
       client_id = event.client_id,
       path = event.path,
       agent = event.agent,
@@ -165,6 +169,19 @@ local TRANSLATED = {
         )
       )
     end
+  end,
+  ["turn-ended"] = function(event)
+    M.fire("TurnEnded", {
+      client_id = event.client_id,
+      turn = event.turn,
+      agent = event.agent,
+      pid = event.pid,
+      files = event.files,
+      added = event.added,
+      removed = event.removed,
+      unreviewed = event.unreviewed,
+      by_other_means = event.by_other_means,
+    })
   end,
   rival = function(event)
     message.warn(event.notice)
@@ -196,10 +213,12 @@ function M.enable()
   local process = require("pairside.process")
   process.notices["events"] = function(params)
     for _, event in ipairs(params.events or {}) do
+      local facts = without_null(event)
       local translated = TRANSLATED[event.kind]
       if translated then
-        translated(without_null(event))
+        translated(facts)
       end
+      require("pairside.changes").happened(facts)
     end
   end
 end

@@ -113,6 +113,14 @@ local function terminals()
   end
 end
 
+local function changes()
+  if vim.fn.executable("git") == 1 then
+    health.ok("git is there: what commands of agents change is noticed in git work trees")
+  else
+    health.warn("git is missing: what commands of agents change is not noticed")
+  end
+end
+
 local SAY = { ok = "ok", warn = "warn", fail = "error" }
 
 local function doctor()
@@ -147,6 +155,7 @@ function M.check()
   health.start("pairside: the process")
   process()
   agents()
+  changes()
   health.start("pairside: terminals")
   terminals()
   if found then

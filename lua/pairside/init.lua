@@ -113,6 +113,23 @@ function M.reject(text)
   require("pairside.review").reject(nil, text)
 end
 
+--- Goes to the next lines that the agent's latest turn changed, in this file.
+---@param count integer? so many ahead
+function M.next_change(count)
+  require("pairside.changes").next(count)
+end
+
+--- Goes to the previous ones.
+---@param count integer?
+function M.prev_change(count)
+  require("pairside.changes").prev(count)
+end
+
+--- Takes back what the agent's latest turn changed at the cursor.
+function M.undo()
+  require("pairside.changes.undo").hunk()
+end
+
 --- Puts a file, a folder or lines of a file into an agent's prompt.
 ---@param path string
 ---@param first integer? the first line, from 1

@@ -151,6 +151,14 @@ local SCHEMA = {
       reject = { takes = "keys, or false", fits = is_key },
     },
   },
+  changes = {
+    signs = of_type("boolean", true),
+    keymaps = {
+      next = { takes = "keys, or false", fits = is_key },
+      prev = { takes = "keys, or false", fits = is_key },
+      undo = { takes = "keys, or false", fits = is_key },
+    },
+  },
   terminal = {
     split_side = one_of({ "left", "right", "top", "bottom", "float" }, "right"),
     split_width_percentage = share(0.30),

@@ -13,11 +13,18 @@ local close_last = nil
 ---@class pairside.Page
 ---@field buffer integer
 ---@field window integer
+---@field close fun()
 
--- How large the float is for these lines; wrapped ones take several rows.
-local function size(title, lines)
+---@class pairside.PageKey what a key does to a line of a page
+---@field keys string
+---@field desc string in few words, for the person
+---@field run fun(line: integer, again: fun()) lines count from 1; `again` looks again
+---@field stays? boolean whether the page stays on screen
+
+-- How large the float is for these lines; wrapped ones take several rows. It has `least` columns if there is room.
+local function size(title, lines, least)
   local room = math.max(20, vim.o.columns - MARGIN)
-  local width = api.nvim_strwidth(title) + 4
+  local width = math.max(least, api.nvim_strwidth(title) + 4)
   for _, line in ipairs(lines) do
     width = math.max(width, api.nvim_strwidth(line))
   end
@@ -36,6 +43,13 @@ local function size(title, lines)
   }
 end
 
+local function footer_of(keys)
+  local hints = vim.tbl_map(function(one)
+    return ("%s %s"):format(one.keys == "<CR>" and "Enter" or one.keys, one.desc)
+  end, keys)
+  return (" %s · q close "):format(table.concat(hints, " · "))
+end
+
 -- What comes from files and agents may have line breaks, and what is not fit for a screen.
 local function clean(lines)
   return vim.tbl_map(function(line)
@@ -47,7 +61,7 @@ end
 --- later, also several times.
 ---@param title string
 ---@param fill fun(show: fun(lines: string[]))
----@param how? { filetype?: string, enter?: fun(line: integer) } `enter` is what the key Enter does to a line, from 1
+---@param how? { filetype?: string, keys?: pairside.PageKey[] } `keys` are named at the lower border
 ---@return pairside.Page? page
 function M.open(title, fill, how)
   how = how or {}
@@ -69,15 +83,20 @@ function M.open(title, fill, how)
   vim.bo[buffer].filetype = how.filetype or "pairside"
   local back = api.nvim_get_current_win()
   local resting = api.nvim_get_mode().mode == "nt"
-  local config = size(title, { "" })
+  local footer = how.keys and footer_of(how.keys) or nil
+  local least = footer and api.nvim_strwidth(footer) or 0
+  local config = size(title, { "" }, least)
   config.style, config.border = "minimal", "rounded"
   config.title, config.title_pos = (" %s "):format(title), "center"
+  if footer then
+    config.footer, config.footer_pos = footer, "center"
+  end
   local window = api.nvim_open_win(buffer, true, config)
   for name, value in pairs({ wrap = true, linebreak = true, cursorline = true, winfixbuf = true, list = false }) do
     vim.wo[window][0][name] = value
   end
   vim.wo[window][0].winhighlight =
-    "NormalFloat:PairsidePage,FloatBorder:PairsidePageBorder,FloatTitle:PairsidePageTitle"
+    "NormalFloat:PairsidePage,FloatBorder:PairsidePageBorder,FloatTitle:PairsidePageTitle,FloatFooter:PairsidePageTitle"
   for name, link in pairs({
     PairsidePage = "NormalFloat",
     PairsidePageBorder = "FloatBorder",
@@ -94,7 +113,7 @@ function M.open(title, fill, how)
     vim.bo[buffer].modifiable = true
     api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
     vim.bo[buffer].modifiable = false
-    api.nvim_win_set_config(window, size(title, lines))
+    api.nvim_win_set_config(window, size(title, lines, least))
   end
   local function close()
     if api.nvim_win_is_valid(window) then
@@ -117,19 +136,22 @@ function M.open(title, fill, how)
   end
   map("q", close, "close this window")
   map("<Esc>", close, "close this window")
-  map("r", function()
+  local function again()
     fill(show)
-  end, "look again")
-  if how.enter then
-    map("<CR>", function()
+  end
+  map("r", again, "look again")
+  for _, one in ipairs(how.keys or {}) do
+    map(one.keys, function()
       local line = api.nvim_win_get_cursor(window)[1]
-      close()
-      how.enter(line)
-    end, "go there")
+      if not one.stays then
+        close()
+      end
+      one.run(line, again)
+    end, one.desc)
   end
   show({ "…" })
   fill(show)
-  return { buffer = buffer, window = window }
+  return { buffer = buffer, window = window, close = close }
 end
 
 return M

@@ -34,7 +34,7 @@ local told = false
 local leaving = false
 
 -- Modules that work while the process runs, in the order in which they are switched on.
-local MODULES = { "paths", "events", "documents", "diagnostics", "selection", "folders", "review" }
+local MODULES = { "paths", "events", "documents", "diagnostics", "selection", "folders", "review", "changes" }
 
 local function switch(on)
   for _, name in ipairs(MODULES) do

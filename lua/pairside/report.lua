@@ -1,4 +1,4 @@
--- Owns how facts about pairside read as lines: its state, what is shared, what was written without a review, the log.
+-- Owns how facts about pairside read as lines: its state, what is shared, what agents changed, the log.
 local M = {}
 
 local NAMES = 5
@@ -254,28 +254,79 @@ function M.status(status)
   return lines
 end
 
---- What agents wrote without a review.
----@param changes table[]
+local MEANS = { other = "by other means" }
+
+-- A file of a turn as it is now, in words.
+local function changed_file(file)
+  local tags = {}
+  for _, means in ipairs(file.means) do
+    tags[#tags + 1] = MEANS[means]
+  end
+  if file.late then
+    tags[#tags + 1] = "after the agent had finished"
+  end
+  if file.reviewed then
+    tags[#tags + 1] = "reviewed"
+  end
+  local note = known(file.note)
+  if note and note ~= "" then
+    tags[#tags + 1] = note
+  end
+  local tagged = #tags > 0 and ("  [%s]"):format(table.concat(tags, ", ")) or ""
+  return ("  %s %s%s%s"):format(file.kind, named(file.path), amount(file), tagged)
+end
+
+-- What a turn was, and how much of it is left.
+local function turn_line(turn)
+  local ended = known(turn.ended_at)
+  local when = clock(turn.began_at)
+  if turn.is_undo then
+    return ("Turn %d  %s  taken back by %s"):format(turn.turn, when, turn.agent)
+  end
+  local undone = 0
+  for _, change in ipairs(turn.changes) do
+    undone = undone + (change.state == "undone" and 1 or 0)
+  end
+  return ("Turn %d  %s  %s%s%s"):format(
+    turn.turn,
+    when,
+    agent(turn),
+    ended and "" or ", goes on",
+    undone > 0 and (", %s taken back"):format(count(undone, "change")) or ""
+  )
+end
+
+--- What agents changed, turn by turn.
+---@param changes table as pairside answers
 ---@return string[] lines
----@return string[] paths the file of each line
+---@return table<integer, table> files what a line is about
 function M.changes(changes)
-  local lines, paths = {}, {}
-  for at, change in ipairs(changes) do
-    local note = known(change.note)
-    lines[at] = ("%s  %s: %s %s%s%s"):format(
-      clock(change.at),
-      agent(change),
-      change.kind,
-      named(change.path),
-      amount(change),
-      note and note ~= "" and (" [%s]"):format(note) or ""
-    )
-    paths[at] = change.path
+  local lines, files = {}, {}
+  for _, turn in ipairs(changes.turns) do
+    lines[#lines + 1] = turn_line(turn)
+    for _, file in ipairs(turn.files) do
+      lines[#lines + 1] = changed_file(file)
+      files[#lines] = file
+    end
   end
   if #lines == 0 then
-    lines[1] = "No agent wrote anything without a review"
+    lines[1] = "No agent changed anything"
   end
-  return lines, paths
+  if (changes.earlier or 0) > 0 then
+    lines[#lines + 1] = ("%s before: :Pairside changes all"):format(count(changes.earlier, "turn"))
+  end
+  if changes.complete == false then
+    lines[#lines + 1] = "Note: the work tree could not be looked at in time, so something may be missing; r looks again"
+  end
+  for _, folder in ipairs(changes.uncovered or {}) do
+    lines[#lines + 1] = ("Note: %s is a repository of its own: what commands change in it is not noticed"):format(
+      named(folder)
+    )
+  end
+  for _, notice in ipairs(changes.notices or {}) do
+    lines[#lines + 1] = ("Note: %s"):format(notice)
+  end
+  return lines, files
 end
 
 --- The same as a patch.
@@ -292,7 +343,7 @@ function M.patches(patches)
     end
   end
   if #lines == 0 then
-    lines[1] = "# No agent wrote anything without a review"
+    lines[1] = "# No agent changed anything that is still there"
   end
   return lines
 end
@@ -314,7 +365,33 @@ local EVENTS = {
     return ("review %d (%s): %s by %s"):format(event.review, named(event.path), event.outcome, known(event.by) or "?")
   end,
   change = function(event)
-    return ("! %s changed %s%s without a review"):format(agent(event), named(event.path), amount(event))
+    if event.means == "undo" then
+      return ("%s took back changes of %s%s"):format(event.agent, named(event.path), amount(event))
+    end
+    local is_unasked = event.means == "edit" and not event.reviewed
+    return ("%s%s changed %s%s%s"):format(
+      is_unasked and "! " or "",
+      agent(event),
+      named(event.path),
+      amount(event),
+      is_unasked and " without a review" or event.means == "other" and " by other means" or ""
+    )
+  end,
+  turn = function(event)
+    return ("turn %d of %s begins"):format(event.turn, agent(event))
+  end,
+  ["turn-ended"] = function(event)
+    return ("turn %d of %s has ended: %s%s"):format(event.turn, agent(event), count(event.files, "file"), amount(event))
+  end,
+  undone = function(event)
+    return ("turn %d: %s took back %s"):format(
+      event.turn,
+      event.by,
+      table.concat(vim.tbl_map(named, vim.list_slice(event.paths, 1, NAMES)), ", ")
+    )
+  end,
+  forgotten = function(event)
+    return ("forgot %s"):format(count(event.changes, "change"))
   end,
   mentioned = function(event)
     return ("mentioned %s"):format(named(event.path))

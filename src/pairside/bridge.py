@@ -11,29 +11,41 @@ can do with it is in `pairside.tools`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
+from pairside.archive import Archive, Recording
 from pairside.cell import Cell
-from pairside.changes import Change, Changes, Image
+from pairside.changes import Change, Changes, Means, State, Turn
 from pairside.clients import Client, Clients, Departure, NotThere
+from pairside.disk import PREFIX
 from pairside.editor import Diagnostic, Editor, EditorError, Selection
+from pairside.images import Image, Store, look
+from pairside.images import Kind as ImageKind
 from pairside.journal import Journal
 from pairside.limits import Limits
 from pairside.mentions import Mention, Mentions
-from pairside.peer import Gone
+from pairside.peer import Gone, Reason
 from pairside.reviews import Outcome, Review, Reviews, Verdict
 from pairside.sharing import Kind, Policy, Sharing, Withheld
 from pairside.text import clean_unicode, cut, within
+from pairside.watch import Watch
 
 log = logging.getLogger(__name__)
 
 
 SETTLE_SECONDS = 2.0
+ROOM_BYTES = 64 * 1024 * 1024
+"""What may be kept for a moment above twice what changes may take: whoever only asks makes us keep no more."""
+TOLD = 100
+"""Of what one snapshot finds so much is told one by one; what a turn amounts to is told in any case."""
 
 
 class Bridge:
@@ -47,10 +59,13 @@ class Bridge:
         limits: Limits | None = None,
         share: Policy | None = None,
         reviews_here: bool = True,
+        recording: Recording | None = None,
+        archive: Archive | None = None,
     ) -> None:
         """`folders` are the absolute real paths of the workspace; `share` says what agents get to know.
 
-        Without `reviews_here` proposals are left to the agents' own terminals.
+        Without `reviews_here` proposals are left to the agents' own terminals. `recording` says what is recorded of
+        changes, and `archive` is where they are kept; without it they are gone with the bridge.
         """
         self.editor = editor
         self.reviews_here = reviews_here
@@ -58,10 +73,16 @@ class Bridge:
         self.journal = Journal()
         self.clients = Clients(self.limits.clients)
         self.reviews = Reviews()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = False
+        self.recording = recording or Recording()
         self.changes = Changes(
+            store=Store(None if archive is None else archive.objects, limit=2 * self.limits.changes_bytes + ROOM_BYTES),
             image_bytes=self.limits.before_image_bytes,
             total_bytes=self.limits.changes_bytes,
+            archive=archive,
             noticed=self._change_noticed,
+            later=self._later,
         )
         self.mentions = Mentions(self.limits.mention_seconds, self._mention_expired)
         self.folders: Cell[tuple[str, ...]] = Cell(tuple(folders))
@@ -69,6 +90,17 @@ class Bridge:
         self.selection: Cell[Selection | None] = Cell(None)
         """What is selected now, as far as it is shared."""
         self.sharing = Sharing(share or Policy(), lambda: self.folders.value)
+        self._our_folders = () if archive is None else (os.path.realpath(archive.state),)
+        self._unrecorded = Sharing(Policy(exclude=self.recording.exclude), lambda: self.folders.value)
+        self.watch = Watch(
+            self.changes,
+            self.folders,
+            archive=archive,
+            files=self.limits.snapshot_files,
+            excluded=lambda path: self._unrecorded.pattern(path) is not None,
+            hidden=self._is_ours,
+            found=self.tell_changes,
+        )
         self._selected: Selection | None = None
         self._latest: Selection | None = None
         self.diagnosed: Cell[int] = Cell(0)
@@ -76,10 +108,12 @@ class Bridge:
         self._diagnosed_at: dict[str, int] = {}
         self._pushed: dict[str, tuple[Diagnostic, ...]] = {}
         self._telling_changes = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.undoing = asyncio.Lock()
+        """Held while something is taken back: one undo after the other."""
         self._listening = ExitStack()
 
     async def __aenter__(self) -> Bridge:
+        self._runs = True
         self._listening.enter_context(self.clients.listen(_ClientEvents(self)))
         self._listening.enter_context(self.reviews.listen(_ReviewEvents(self)))
         return self
@@ -89,6 +123,8 @@ class Bridge:
     ) -> None:
         self._listening.close()
         self.mentions.take()
+        await self.settle()  # what the last agents left is still to be read
+        await self.watch.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -98,6 +134,13 @@ class Bridge:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Do something that may take long, and that nobody waits for; at once where nothing runs yet."""
+        if self._runs:
+            self.spawn(asyncio.to_thread(work))
+        else:
+            work()
 
     async def settle(self) -> None:
         """Wait until what is being done in the background is done, but not for long: what was written, for one."""
@@ -114,7 +157,9 @@ class Bridge:
     def select(self, selection: Selection | None) -> None:
         """The person selected something else, or nothing."""
         if selection is not None:
-            selection = replace(selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes))
+            selection = msgspec.structs.replace(
+                selection, text=cut(clean_unicode(selection.text), self.limits.selection_bytes)
+            )
         self._selected = selection
         shared = self._shared(selection)
         if shared is not None and shared.text:
@@ -236,9 +281,83 @@ class Bridge:
         self.journal.note("mention-expired", path=mention.path, seconds=self.limits.mention_seconds)
 
     def prompted(self, client: Client) -> None:
-        """The person sent a prompt to `client`."""
-        self.changes.prompted(client)
+        """The person sent a prompt to `client`: its turn is over, and the next one begins."""
+        over = self.changes.open_turn(client.id)
+        turn = self.changes.prompted(client)
+        if over is not None:
+            self.spawn(self._tell_turn_over(over))
+        elif self.recording.snapshots:
+            self.watch.soon(urgent=True)
+        self.journal.note("turn", client.id, turn=turn.number, agent=turn.agent, pid=turn.pid)
         self.editor.prompted()
+
+    # What agents change.
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file is our own: it stands beside one of the person's for a moment, or we keep something in it."""
+        return os.path.basename(path).startswith(PREFIX) or within(path, self._our_folders)
+
+    async def image(self, path: str) -> Image:
+        """What stands at a path now, its contents kept unless the person does not want that."""
+        if self._unrecorded.pattern(path) is not None:
+            seen = await asyncio.to_thread(look, path, -1, self.changes.store)
+            note = f"excluded by changes.exclude ({self._unrecorded.pattern(path)})"
+            return seen if seen.kind is not ImageKind.FILE else dataclasses.replace(seen, note=note)
+        return await asyncio.to_thread(look, path, self.changes.image_bytes, self.changes.store)
+
+    async def saved(self, path: str) -> None:
+        """The person saved a file in their editor."""
+        self.changes.saved(path, await self.image(path))
+
+    def worked(self, client: Client) -> None:
+        """The client showed that it has just finished some work: look at what else that changed."""
+        self.changes.seen(client)
+        if self.recording.snapshots:
+            self.watch.soon(hint=client.id)
+
+    async def look(self, seconds: float) -> bool:
+        """Look at the work trees now; whether that was done within `seconds`."""
+        await self.settle()
+        return not self.recording.snapshots or not self.clients.arrivals or await self.watch.now(seconds)
+
+    def tell_changes(self, changes: list[Change]) -> None:
+        """Files were changed by other means, or taken back: the editor may show one of them."""
+        for change in changes[:TOLD]:
+            self.spawn(self._tell_change(change, first=False))
+        self.tell_editor([change.path for change in changes])
+
+    def tell_editor(self, paths: list[str]) -> None:
+        """Files changed on disk, and no question of an agent will have the editor look at them."""
+        self.spawn(self._tell_editor(paths))
+
+    async def _tell_editor(self, paths: list[str]) -> None:
+        with suppress(EditorError):
+            await self.editor.files_changed(paths)
+
+    async def _tell_turn_over(self, turn: Turn) -> None:
+        """Tell what a turn amounted to, once the last of it was found."""
+        if self.recording.snapshots:
+            await self.watch.now(SETTLE_SECONDS)
+        changes = self.changes.of(turn)
+        if not changes:
+            return
+        states = self.changes.states()
+        left = [change for change in changes if states[change.id] is not State.UNDONE]
+        nets = self.changes.net([turn])
+        sizes = [await self.changes.measure_net(net) for net in nets[:TOLD]]
+        known = len(sizes) == len(nets)
+        self.journal.note(
+            "turn-ended",
+            turn.client_id,
+            turn=turn.number,
+            agent=turn.agent,
+            pid=turn.pid,
+            files=len({net.path for net in nets}),
+            added=sum(size[0] for size in sizes if size) if known else None,
+            removed=sum(size[1] for size in sizes if size) if known else None,
+            unreviewed=sum(1 for change in left if change.means is Means.EDIT and not change.reviewed),
+            by_other_means=sum(1 for change in left if change.means is Means.OTHER),
+        )
 
     # Small questions.
 
@@ -247,32 +366,39 @@ class Bridge:
         return within(path, self.folders.value)
 
     def _change_noticed(self, change: Change) -> None:
-        self.spawn(self._tell_change(change, first=self.changes.is_first(change)))
+        if change.means is not Means.EDIT:
+            return  # a snapshot may find thousands: see tell_changes
+        self.spawn(self._tell_change(change, first=not change.reviewed and self.changes.is_first(change)))
 
     async def _tell_change(self, change: Change, *, first: bool) -> None:
         """Write a change into the journal with how much it is; changes are told in their order."""
         async with self._telling_changes:
-            added, removed = await change.measure() or (None, None)
+            added, removed = await self.changes.measure(change) or (None, None)
             self.journal.note(
                 "change",
-                change.client_id,
+                change.turn.client_id,
                 change=change.id,
+                turn=change.turn.number,
                 path=change.path,
-                agent=change.agent,
-                pid=change.pid,
+                agent=change.turn.agent,
+                pid=change.turn.pid,
+                means=str(change.means),
+                reviewed=change.reviewed,
                 added=added,
                 removed=removed,
                 first=first,
             )
 
-    async def _read_leftovers(self, client_id: int) -> None:
+    async def _read_leftovers(self, client_id: int, *, lasting: bool) -> None:
         """Read the files that a client may have been writing when it left."""
         left = self.changes.pending(client_id)
         for path in left:
-            self.changes.end(client_id, path, await asyncio.to_thread(Image.read, path, self.changes.image_bytes))
-        self.changes.departed(client_id)
-        with suppress(EditorError):
-            await self.editor.files_changed(left)  # no question of that client will do it any more
+            self.changes.end(client_id, path, await self.image(path))
+        turn = self.changes.departed(client_id, lasting=lasting)
+        if turn is not None:
+            await self._tell_turn_over(turn)
+        if left:
+            self.tell_editor(list(left))
 
 
 class _ClientEvents:
@@ -285,6 +411,9 @@ class _ClientEvents:
         self._bridge.journal.note("connected", client.id)
 
     def introduced(self, client: Client) -> None:
+        self._bridge.changes.resume(client)
+        if self._bridge.recording.snapshots:
+            self._bridge.watch.soon()  # so that there is something to compare with when it begins to work
         self._bridge.journal.note("introduced", client.id, agent=client.agent, version=client.version, pid=client.pid)
 
     def departed(self, departure: Departure) -> None:
@@ -298,10 +427,8 @@ class _ClientEvents:
             code=why.code,
             detail=why.detail,
         )
-        if self._bridge.changes.pending(departure.client_id):
-            self._bridge.spawn(self._bridge._read_leftovers(departure.client_id))
-        else:
-            self._bridge.changes.departed(departure.client_id)
+        lasting = why.reason is not Reason.SHUTDOWN
+        self._bridge.spawn(self._bridge._read_leftovers(departure.client_id, lasting=lasting))
 
 
 class _ReviewEvents:

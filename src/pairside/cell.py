@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -20,12 +21,15 @@ class Cell(Generic[T]):
     whole latest value cannot drift from it.
     """
 
-    __slots__ = ("_value", "_version", "_waiters")
+    __slots__ = ("_timer", "_value", "_version", "_waiters")
 
     def __init__(self, value: T) -> None:
         self._value = value
         self._version = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], float] = {}
+        """Who waits, and until when at most, on the clock of the event loop."""
+        self._timer: asyncio.TimerHandle | None = None
+        """One for all who wait: a dozen followers that wake and wait again set it once."""
 
     @property
     def value(self) -> T:
@@ -58,15 +62,31 @@ class Cell(Generic[T]):
             return self._version
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.add(waiter)
-        timer = None if seconds is None else loop.call_later(seconds, _wake, waiter)
+        self._waiters[waiter] = until = math.inf if seconds is None else loop.time() + seconds
+        self._wind(loop, until)
         try:
             await waiter
         finally:
-            self._waiters.discard(waiter)
-            if timer is not None:
-                timer.cancel()
+            self._waiters.pop(waiter, None)
+            if not self._waiters and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
         return self._version
+
+    def _wind(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """Have the timer go off at a moment, if it does not do so before."""
+        if until < (math.inf if self._timer is None else self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(until, self._ring, loop, until)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, moment: float) -> None:
+        self._timer = None
+        for waiter, until in tuple(self._waiters.items()):
+            if until <= moment:
+                del self._waiters[waiter]
+                _wake(waiter)
+        self._wind(loop, min(self._waiters.values(), default=math.inf))
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

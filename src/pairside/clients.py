@@ -11,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from pairside.cell import Listeners
 from pairside.mentions import Mention
@@ -32,8 +33,7 @@ class Full(Exception):
     """No further client is admitted; the message says how many there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(msgspec.Struct, frozen=True):
     """What a client asked about a file before writing it."""
 
     uri: str
@@ -42,8 +42,7 @@ class Baseline:
     """Inode, size and time of the last write at that moment; None if there was no file."""
 
 
-@dataclass(eq=False, slots=True)
-class Client:
+class Client(msgspec.Struct, eq=False):
     """One session of an agent, from an accepted handshake to its end. Not a TCP connection.
 
     `agent` and `version` are what the client calls itself, `pid` is the process that it says it is.
@@ -55,15 +54,15 @@ class Client:
     agent: str = ""
     version: str = ""
     pid: int | None = None
-    connected_at: float = field(default_factory=time.time)
+    connected_at: float = msgspec.field(default_factory=time.time)
     """Seconds since the epoch."""
-    asked_at: float = field(default_factory=time.monotonic)
+    asked_at: float = msgspec.field(default_factory=time.monotonic)
     """When it last asked something, on the monotonic clock: who was last active gets a mention."""
     ready: bool = False
     """It said that it listens, and the moment in which it would miss what is sent has passed."""
     mention: Callable[[Mention], Awaitable[None]] | None = None
     """Puts a mention into its prompt; raises `Gone`. None if its protocol has no such thing."""
-    baselines: dict[str, Baseline] = field(default_factory=dict)
+    baselines: dict[str, Baseline] = msgspec.field(default_factory=dict)
     """The files whose diagnostics it asked for before a write, by path."""
 
     @property
@@ -72,8 +71,7 @@ class Client:
         return self.peer.channel.ending
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True):
     """A client that was here and left: its facts, not the client itself, whose buffers need not be kept."""
 
     client_id: int

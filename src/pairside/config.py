@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from pairside.archive import Recording
 from pairside.hooks import Hooks
 from pairside.limits import Limits
 from pairside.sharing import Kind, Policy
@@ -41,6 +40,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mention_seconds": (0.05, 86_400),
     "before_image_bytes": (1, 1 * _GIB),
     "changes_bytes": (1, 16 * _GIB),
+    "snapshot_files": (1, 10_000_000),
     "hooks": (1, 1000),
     "hook_seconds": (0.05, 86_400),
 }
@@ -51,21 +51,30 @@ class ConfigError(Exception):
     """A setting is wrong; the message names it, where it stands and what is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Ui(NamedTuple):
+    """What the terminal UI is like."""
+
+    open: bool = True
+    """Whether plain `pairside` opens it."""
+    theme: str = ""
+    """The name of a theme; "" for the usual one."""
+
+
+class Config(NamedTuple):
     """Every setting, with the value that counts."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     log: str = LEVELS[0]
     """What goes to standard error: warnings only, progress too (info), or everything (debug)."""
     review_where: str = PLACES[0]
     """Where the person answers proposals: here, or in the agent's terminal."""
-    share: Policy = field(default_factory=Policy)
-    hooks: Hooks = field(default_factory=Hooks)
+    share: Policy = Policy()
+    changes: Recording = Recording()
+    hooks: Hooks = Hooks()
+    ui: Ui = Ui()
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What there is to know about one setting, for whoever reads it, checks it or documents it."""
 
     section: str
@@ -95,8 +104,7 @@ class Setting:
         return _described_limits()[self.key] if self.section == "limits" else _DESCRIPTIONS[self.name]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A setting with the value that counts, and who gave it."""
 
     setting: Setting
@@ -118,6 +126,16 @@ _DESCRIPTIONS = {
     "share.selection": "Whether agents are told what is selected.",
     "share.open_files": "Whether agents are told which files are open.",
     "share.diagnostics": "Whether agents are told what linters found.",
+    "changes.exclude": "Files whose contents are never kept: of what an agent's own tool writes there it is only noted "
+    "that it changed, and it cannot be undone; what commands change there is not seen. Patterns as in share.exclude. "
+    "Files that git ignores are recorded only if an agent's own tool writes them.",
+    "changes.snapshots": "Whether git work trees are looked at, so that what an agent's shell commands changed is "
+    "known too. It is done with git, in a repository of pairside's own.",
+    "changes.keep": "Whether the changes are still known when pairside is started again. They stand in the state "
+    "directory, for your user alone.",
+    "ui.open": "Whether plain `pairside` on a terminal opens the terminal UI. Otherwise it reviews line by line, which "
+    "screen readers can follow.",
+    "ui.theme": "The theme of the terminal UI, like textual-light; the command palette (Ctrl+P) shows them all.",
     "hooks.on_review": "A program to run for each proposal, and its arguments, without a shell. PAIRSIDE_REVIEW, "
     "PAIRSIDE_FILE and PAIRSIDE_PORT are in its environment.",
     "hooks.on_changes": "A program to run when an agent wrote a file without a review. PAIRSIDE_FILE is the last one, "
@@ -127,25 +145,31 @@ _DESCRIPTIONS = {
 
 def settings() -> Iterator[Setting]:
     """Every setting, in the order of the reference."""
-    limits, share, hooks = Limits(), Policy(), Hooks()
+    limits, share, changes, hooks = Limits(), Policy(), Recording(), Hooks()
+    patterns = 'a list of texts, like ["*.key"]'
     ports = f'"{limits.port_min}-{limits.port_max}"'
     yield Setting("serve", "ports", "range of ports", "MIN-MAX, both from 1 to 65535", ports, "--port-range")
     yield Setting("serve", "log", "word", ", ".join(LEVELS), _toml(LEVELS[0]), "--verbose")
     yield Setting("review", "where", "word", ", ".join(PLACES), _toml(PLACES[0]))
-    yield Setting("share", "exclude", "list of texts", 'a list of texts, like ["*.key"]', _toml(share.exclude))
+    yield Setting("share", "exclude", "list of texts", patterns, _toml(share.exclude))
     for kind in Kind:
         yield Setting("share", kind, "switch", "true or false", _toml(getattr(share, kind)))
+    yield Setting("changes", "exclude", "list of texts", patterns, _toml(changes.exclude))
+    for name in ("snapshots", "keep"):
+        yield Setting("changes", name, "switch", "true or false", _toml(getattr(changes, name)))
+    yield Setting("ui", "open", "switch", "true or false", _toml(Ui().open))
+    yield Setting("ui", "theme", "text", "the name of a theme", _toml(Ui().theme))
     program = 'a program and its arguments, like ["notify-send", "pairside", "A proposal waits"]'
-    for one in fields(Hooks):
-        yield Setting("hooks", one.name, "list of texts", program, _toml(getattr(hooks, one.name)))
-    for one in fields(Limits):
-        if one.name not in _PORT_FIELDS:
-            default = getattr(limits, one.name)
+    for name in Hooks._fields:
+        yield Setting("hooks", name, "list of texts", program, _toml(getattr(hooks, name)))
+    for name in Limits._fields:
+        if name not in _PORT_FIELDS:
+            default = getattr(limits, name)
             whole = isinstance(default, int)
-            low, high = _RANGES[one.name]
+            low, high = _RANGES[name]
             yield Setting(
                 "limits",
-                one.name,
+                name,
                 "whole number" if whole else "number",
                 f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}",
                 _toml(default),
@@ -293,13 +317,17 @@ def _with(config: Config, setting: Setting, value: Any, where: str) -> Config:
         low, high = int(match[1]), int(match[2])
         if not 1 <= low <= high <= 65535:
             raise wrong
-        return replace(config, limits=replace(config.limits, port_min=low, port_max=high))
+        return config._replace(limits=config.limits._replace(port_min=low, port_max=high))
     if setting.type == "word":
         if value not in setting.allowed.split(", "):
             raise wrong
-        return replace(config, log=value) if setting.name == "serve.log" else replace(config, review_where=value)
+        return config._replace(**{"log" if setting.name == "serve.log" else "review_where": value})
     changed: dict[str, Any]
-    if setting.type == "switch":
+    if setting.type == "text":
+        if not isinstance(value, str):
+            raise wrong
+        changed = {setting.key: value}
+    elif setting.type == "switch":
         if not isinstance(value, bool):
             raise wrong
         changed = {setting.key: value}
@@ -315,10 +343,14 @@ def _with(config: Config, setting: Setting, value: Any, where: str) -> Config:
             raise wrong
         changed = {setting.key: value if setting.type == "whole number" else float(value)}
     if setting.section == "share":
-        return replace(config, share=replace(config.share, **changed))
+        return config._replace(share=config.share._replace(**changed))
+    if setting.section == "changes":
+        return config._replace(changes=config.changes._replace(**changed))
+    if setting.section == "ui":
+        return config._replace(ui=config.ui._replace(**changed))
     if setting.section == "hooks":
-        return replace(config, hooks=replace(config.hooks, **changed))
-    return replace(config, limits=replace(config.limits, **changed))
+        return config._replace(hooks=config.hooks._replace(**changed))
+    return config._replace(limits=config.limits._replace(**changed))
 
 
 def _from_text(setting: Setting, text: str) -> Any:
@@ -334,11 +366,13 @@ def _from_text(setting: Setting, text: str) -> Any:
                 import tomllib
 
                 return tomllib.loads(f"list = {text}")["list"]
+            import shlex
+
             words = shlex.split(text)
         except ValueError:
             return text
         # Who parts patterns by commas would keep nothing from anybody, and not know it.
-        return text if setting.name == "share.exclude" and "," in text else words
+        return text if setting.key == "exclude" and "," in text else words
     if setting.section == "limits":
         if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             return int(text)

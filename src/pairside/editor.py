@@ -7,30 +7,28 @@ units, ends are exclusive (as in LSP); paths are absolute and real.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import PurePath
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+
+class Position(msgspec.Struct, frozen=True, order=True):
     """A 0-based line and a 0-based UTF-16 column."""
 
     line: int
     character: int
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """From `start` up to, not including, `end`."""
 
     start: Position
     end: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """What the person has selected. An empty text means that the file is merely open in front of them."""
 
     path: str
@@ -38,8 +36,7 @@ class Selection:
     range: Range
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """A file that the editor has open."""
 
     path: str
@@ -59,8 +56,7 @@ class Severity(IntEnum):
     HINT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """A finding of a linter, a compiler or a language server."""
 
     message: str
@@ -70,8 +66,7 @@ class Diagnostic:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """A file to show, and what to select in it."""
 
     path: str

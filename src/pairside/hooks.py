@@ -11,9 +11,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from pairside.journal import Event, Journal
+from pairside.journal import Event, Journal, is_unasked
 from pairside.text import printable
 
 REVIEW, FILE, PORT = VARIABLES = ("PAIRSIDE_REVIEW", "PAIRSIDE_FILE", "PAIRSIDE_PORT")
@@ -25,8 +25,7 @@ END_SECONDS = 1.0
 """How long a hook has after SIGTERM before SIGKILL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """The argument lists, empty for none."""
 
     on_review: tuple[str, ...] = ()
@@ -87,7 +86,7 @@ class Runner:
             task = asyncio.get_running_loop().create_task(self._run("on_review", self._hooks.on_review, facts))
             self._reviews.add(task)
             task.add_done_callback(self._reviews.discard)
-        elif event.kind == "change" and self._hooks.on_changes:
+        elif event.kind == "change" and self._hooks.on_changes and is_unasked(event.facts):
             self._changed = event.facts["path"]
             if self._changes is None or self._changes.done():
                 self._changes = asyncio.get_running_loop().create_task(self._run_for_changes())

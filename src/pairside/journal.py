@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -13,17 +13,15 @@ EVENTS_KEPT = 1000
 FRAMES_KEPT = 500
 CONTENTS_KEPT = 1024
 
-_SECRETS = re.compile(
-    r"""(?ix)
+_SECRETS = r"""(?isx)
     (?<![a-z0-9]) (?: sk | pk | ghp | gho | ghs | github_pat | glpat | xox[abprs] ) [-_] [a-z0-9_-]{12,}
     | AKIA[0-9A-Z]{16}
     | eyJ[a-z0-9_-]{10,} \. [a-z0-9_-]{10,} \. [a-z0-9_-]+
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY----- (?: .*? -----END[ ][A-Z ]*PRIVATE[ ]KEY----- | .* )
     | (?: password | passwd | secret | token | api[_-]?key | authorization ) (?: \\*["'])? \s* [:=] \s* (?: \\*["'])?
       (?: bearer \s+ )? [^\s"',;\\]{6,}
-    """,
-    re.DOTALL,
-)
+    """
+"""What looks like a secret. It is compiled when somebody looks at messages first: that takes 1.4 ms."""
 
 
 class Event(NamedTuple):
@@ -41,6 +39,11 @@ class Event(NamedTuple):
         return {"number": self.number, "at": self.at, "kind": self.kind, "client_id": self.client_id, **self.facts}
 
 
+def is_unasked(facts: Mapping[str, Any]) -> bool:
+    """Whether an event of the kind `change` is about a write by an agent's own tool that nobody was asked about."""
+    return facts["means"] == "edit" and not facts["reviewed"]
+
+
 class Frame(NamedTuple):
     """One message on the wire of an agent, with the beginning of its contents."""
 
@@ -56,7 +59,7 @@ class Frame(NamedTuple):
 
 def masked(text: str) -> str:
     """`text` with whatever looks like a secret replaced."""
-    return _SECRETS.sub("[masked]", text)
+    return re.sub(_SECRETS, "[masked]", text)
 
 
 class Journal:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import msgspec
@@ -97,8 +96,7 @@ class Raw:
             raise RpcError(INVALID_PARAMS, "Invalid params: nested too deeply") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """Somebody asks; an answer with the same id is owed."""
 
     id: Id
@@ -106,16 +104,14 @@ class Request:
     params: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     """Somebody tells; no answer is owed, not even to a bad one."""
 
     method: str
     params: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """The answer to a request of ours. Never answered itself, however odd: two peers would answer for ever."""
 
     id: Id | None
@@ -123,8 +119,7 @@ class Response:
     error: RpcError | None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Several messages in one array (JSON-RPC 2.0 §6); a message that was bad stands as its error."""
 
     messages: tuple[Request | Notification | Response | RpcError, ...]

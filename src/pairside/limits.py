@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Every bound of a server. Times are seconds, sizes are bytes.
 
     The defaults are for a dozen agents on one machine. None of them may be switched off: a limit that
@@ -44,9 +43,11 @@ class Limits:
     mention_seconds: float = 60.0
     """How long a mention waits for an agent to connect."""
     before_image_bytes: int = 8 * 1024 * 1024
-    """A file larger than this is only noted when an agent writes it without a review."""
-    changes_bytes: int = 64 * 1024 * 1024
-    """What the texts of all changes may take together; the oldest texts are forgotten first."""
+    """Of a file larger than this it is only noted that it changed."""
+    changes_bytes: int = 256 * 1024 * 1024
+    """What the contents of all changed files may take together, on disk; the oldest turns are forgotten first."""
+    snapshot_files: int = 200_000
+    """A git work tree with more files than this is not looked at for changes by other means."""
     hooks: int = 8
     """Programs of hooks.on_review that run at once; for one more proposal none is run."""
     hook_seconds: float = 3600.0

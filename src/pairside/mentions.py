@@ -9,12 +9,12 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+
+class Mention(msgspec.Struct, frozen=True):
     """A file or a folder, or lines of a file: 0-based, the last one included. The path is absolute and real."""
 
     path: str

@@ -13,37 +13,45 @@ import os
 import socket
 import struct
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 import pairside
-from pairside import hunks, jsonrpc
+from pairside import hunks, jsonrpc, undo
 from pairside.bridge import Bridge
-from pairside.changes import Change, compare
+from pairside.changes import Change, Changes, Compared, Means, Net, State, Turn, kind, why_unknown
 from pairside.clients import NotThere
-from pairside.editor import Diagnostic, EditorError, Operated, Position, Range, Severity, Spot
+from pairside.editor import EditorError, Operated, Position, Range, Spot
+from pairside.images import Image
+from pairside.images import Kind as ImageKind
 from pairside.journal import Event, masked
+from pairside.jsonlines import LINE_BYTES, Lines
 from pairside.jsonrpc import Raw, RpcError
 from pairside.mentions import Mention
 from pairside.peer import Disconnect, Gone, Peer, Reason, wall_clock
 from pairside.reviews import NotPending, Review, Undecidable
-from pairside.runtime import ancestors
+from pairside.runtime import ancestors, is_ours
 from pairside.sharing import Kind, Withheld
 from pairside.text import is_absolute, printable, within
+from pairside.told import Count, Found, Place
 
 log = logging.getLogger(__name__)
 
-LINE_BYTES = 64 * 1024 * 1024
-UNSENT_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 1.0
 OBSERVERS = 64
+NAME_CHARACTERS = 40
+"""Of the name of an observer so much is told."""
 RUSH_SECONDS = 0.02
 """An observer is told of events at most this often."""
 EDITOR_SECONDS = 1.0
 """How long a status waits for the editor."""
+LOOK_SECONDS = 5.0
+"""How long an answer about changes waits for a fresh look at the work trees."""
+TOO_MANY = "not compared yet: there are too many"
+MARK_LINES = 100
+"""So many old lines of a marked hunk are told."""
 LINE_CHARACTERS = 400
 """What is told of a line of a proposal to whoever wants only part of it."""
 
@@ -51,51 +59,8 @@ NOT_PENDING = -32001
 REFUSED = -32002
 UNSUITABLE = -32003
 
-_MARKS = ("CLAUDECODE", "GEMINI_CLI", "OPENCODE")
+MARKS = ("CLAUDECODE", "GEMINI_CLI", "OPENCODE")
 """Variables that agents set in the shells they start."""
-
-
-class Lines:
-    """A `Channel` of JSON texts, one a line, over a stream socket."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.ending: Disconnect | None = None
-        self.last_received = time.monotonic()
-
-    async def receive(self) -> bytes:
-        """The next line. Raises `Gone` at the end, and when a line is too long."""
-        if self.ending is not None:
-            raise Gone(self.ending)
-        try:
-            line = await self._reader.readline()
-        except ValueError:
-            self.ending = self.ending or Disconnect(Reason.VIOLATION, None, "a line is too long")
-        except OSError:
-            self.ending = self.ending or Disconnect(Reason.LOST)
-        else:
-            if line.endswith(b"\n") and self.ending is None:
-                self.last_received = time.monotonic()
-                return line
-            self.ending = self.ending or Disconnect(Reason.CLOSED if not line else Reason.LOST)
-        raise Gone(self.ending)
-
-    async def send(self, text: str) -> None:
-        """Queue one line. Raises `Gone`, also when the observer leaves too much unread."""
-        if self.ending is not None:
-            raise Gone(self.ending)
-        waiting = self._writer.transport.get_write_buffer_size()
-        if waiting > UNSENT_BYTES:
-            self.end(Disconnect(Reason.UNRESPONSIVE, None, "takes nothing"))
-            raise Gone(Disconnect(Reason.UNRESPONSIVE, None, "takes nothing"))
-        self._writer.write(text.encode() + b"\n")
-
-    def end(self, why: Disconnect) -> None:
-        """Close."""
-        if self.ending is None:
-            self.ending = why
-            self._reader.feed_eof()
 
 
 class Guard:
@@ -137,7 +102,7 @@ class Guard:
                 names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
         except OSError:
             return ""
-        return next((mark for mark in _MARKS if mark.encode() in names), "")
+        return next((mark for mark in MARKS if mark.encode() in names), "")
 
 
 def peer_pid(connection: socket.socket) -> int | None:
@@ -193,6 +158,11 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def present(self) -> int:
+        """How many observers are connected."""
+        return len(self._tasks)
+
     async def listen(self) -> None:
         """Bind and listen; the socket is for our user alone.
 
@@ -213,6 +183,20 @@ class Server:
             sock.close()
             raise
 
+    async def restore(self) -> bool:
+        """Listen anew if somebody removed the socket; returns whether that was needed. Conversations go on.
+
+        Raises:
+            OSError: The socket cannot be made.
+        """
+        if os.path.lexists(self.path):
+            return False
+        old = self._listener
+        await self.listen()
+        if old is not None:
+            old.close()
+        return True
+
     async def close(self) -> None:
         """Stop listening, end every conversation and remove the socket."""
         if self._listener is not None:
@@ -230,8 +214,9 @@ class Server:
         self._tasks.add(task)
         channel = Lines(reader, writer)
         try:
-            if len(self._tasks) <= OBSERVERS:
-                await Observer(self, channel, peer_pid(writer.get_extra_info("socket"))).run()
+            connection = writer.get_extra_info("socket")
+            if len(self._tasks) <= OBSERVERS and is_ours(connection):
+                await Observer(self, channel, peer_pid(connection)).run()
         except asyncio.CancelledError:
             pass
         except Exception:
@@ -261,13 +246,10 @@ class _Accept(msgspec.Struct):
     text: str | None = None
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-
-
 class _Select(msgspec.Struct):
     path: str
-    start: tuple[_Count, _Count] | None = None
-    end: tuple[_Count, _Count] | None = None
+    start: Place | None = None
+    end: Place | None = None
     keep: bool = False
     said: str | None = None
     """The name by which the person called the file, as an absolute path: a pattern may exclude that."""
@@ -282,8 +264,8 @@ class _Mention(msgspec.Struct):
     path: str
     force: bool = False
     """Also if the file is excluded from sharing."""
-    first: _Count | None = None
-    last: _Count | None = None
+    first: Count | None = None
+    last: Count | None = None
     said: str | None = None
     client_id: int | None = None
     """Only to this client; if it is left out, to the one that was last active."""
@@ -291,27 +273,55 @@ class _Mention(msgspec.Struct):
 
 class _Open(msgspec.Struct):
     path: str
-    line: _Count | None = None
+    line: Count | None = None
     said: str | None = None
-
-
-class _Found(msgspec.Struct):
-    message: str
-    severity: Severity
-    start: tuple[_Count, _Count]
-    end: tuple[_Count, _Count]
-    source: str | None = None
-    code: str | None = None
 
 
 class _Import(msgspec.Struct):
     source: str
-    files: dict[str, list[_Found]]
+    files: dict[str, list[Found]]
 
 
-class _Patches(msgspec.Struct):
+class _Which(msgspec.Struct):
+    """Which turns, or which changes of them; without any of this the latest turns."""
+
+    turn: int | None = None
+    all: bool = False
+    """Every turn that is known."""
+    path: str | None = None
+    """Only this file, by its real path."""
+    ids: list[int] | None = None
+    """Only these changes."""
+
+
+class _Changes(_Which):
+    fresh: bool = True
+    """Look at the work trees first."""
+    undos: bool = False
+    """With the latest turns also the undos since the first of them."""
+
+
+class _Patches(_Which, kw_only=True):
     root: str
     """The folder that the names in the patches are relative to, by its real path."""
+
+
+class _Change(_Which):
+    lines: int | None = None
+    """Tell at most so many lines of hunks, and no texts."""
+
+
+class _Undo(_Which):
+    hunks: list[int] | None = None
+    dry_run: bool = False
+
+
+class _Marks(msgspec.Struct):
+    path: str
+
+
+class _Forget(msgspec.Struct):
+    turn: int | None = None
 
 
 class _Log(msgspec.Struct):
@@ -331,17 +341,23 @@ class _Follow(msgspec.Struct):
 
 class _Hello(msgspec.Struct):
     mark: str = ""
+    name: str = ""
+    """What the observer is called where others are told who decided."""
 
 
 class Answers:
     """What somebody who watches and decides is answered: the methods are named after what they do."""
 
-    def __init__(self, server: Server, *, by: str, pid: int | None = None) -> None:
-        """`by` is who decides, as others are told; `pid` the process that asks, where it could be an agent's."""
+    def __init__(self, server: Server, *, by: str, pid: int | None = None, mark: str = "") -> None:
+        """`by` is who decides, as others are told; `pid` the process that asks, where it could be an agent's.
+
+        `mark` is what an agent has set in the environment of whoever asks.
+        """
         self._server = server
         self._bridge = server.bridge
         self._by = by
         self._guard = Guard(server.bridge, pid)
+        self._guard.declared = mark
         self._methods: dict[str, Callable[[Raw], Any]] = {
             "status": self._status,
             "reviews": self._reviews,
@@ -356,6 +372,10 @@ class Answers:
             "diagnostics/import": self._import,
             "changes": self._changes,
             "changes/patches": self._patches,
+            "changes/show": self._change,
+            "changes/marks": self._marks,
+            "changes/forget": self._forget,
+            "undo": self._undo,
             "log": self._log,
             "review/where": self._where,
             "restart": self._restart,
@@ -375,7 +395,7 @@ class Answers:
             raise RpcError(NOT_PENDING, str(error), data) from None
         except Withheld as error:
             raise RpcError(UNSUITABLE, f"{error}. To mention it all the same: --force") from None
-        except (Undecidable, EditorError, NotThere) as error:
+        except (Undecidable, EditorError, NotThere, undo.UndoError) as error:
             raise RpcError(UNSUITABLE, str(error)) from None
 
     async def _status(self, params: Raw) -> dict[str, Any]:
@@ -474,68 +494,185 @@ class Answers:
     async def _import(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Import)
         self._guard.check()
-        by_path: dict[str, list[_Found]] = {}
+        by_path: dict[str, list[Found]] = {}
         for path, some in asked.files.items():
             by_path.setdefault(self._path(os.path.realpath(self._path(path)), path), []).extend(some)
-        found = {
-            path: tuple(
-                Diagnostic(
-                    one.message,
-                    one.severity,
-                    Range(Position(*one.start), Position(*one.end)),
-                    one.source,
-                    one.code,
-                )
-                for one in diagnostics
-            )
-            for path, diagnostics in by_path.items()
-        }
+        found = {path: tuple(one.diagnostic() for one in diagnostics) for path, diagnostics in by_path.items()}
         self._operated("diagnostics import").import_diagnostics(asked.source, found)
         return {"source": asked.source, "files": len(found), "diagnostics": sum(map(len, found.values()))}
 
-    async def _changes(self, params: Raw) -> list[dict[str, Any]]:
-        await self._bridge.settle()
-        told = []
-        for change in self._bridge.changes:
-            size = await change.measure()
-            added, removed = size or (None, None)
-            told.append(
-                {
-                    "id": change.id,
-                    "client_id": change.client_id,
-                    "agent": change.agent,
-                    "path": change.path,
-                    "at": change.at,
-                    "kind": _kind(change),
-                    "reviewed": False,
-                    "note": "" if size else _why_not(change),
-                    "added": added,
-                    "removed": removed,
-                }
-            )
-        return told
+    async def _changes(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Changes)
+        changes = self._bridge.changes
+        complete = await self._bridge.look(LOOK_SECONDS) if asked.fresh else True
+        turns = self._turns(asked)
+        first = turns[0].number if turns else 0
+        if asked.undos:
+            there = {turn.number for turn in turns}
+            since = [one for one in changes.turns if one.is_undo and one.number > first and one.number not in there]
+            turns = sorted([*turns, *since], key=lambda turn: turn.number)
+        told = [await _turn_told(changes, turn, self._wanted(asked)) for turn in turns]
+        return {
+            "turns": [turn for turn in told if turn["changes"]],
+            "earlier": sum(1 for turn in changes.turns if turn.number < first and not turn.is_undo),
+            "complete": complete,
+            "uncovered": list(self._bridge.watch.uncovered),
+            "unwatched": list(self._bridge.watch.unwatched),
+            "notices": [f"{top}: {why}" for top, why in self._bridge.watch.notices.items()],
+        }
 
     async def _patches(self, params: Raw) -> list[dict[str, Any]]:
         """What the changes amount to, oldest first: `git apply -R` goes backwards through patches by itself (2.30)."""
-        root = os.path.normpath(self._path(params.to(_Patches).root))
-        await self._bridge.settle()
+        asked = params.to(_Patches)
+        root = os.path.normpath(self._path(asked.root))
+        await self._bridge.look(LOOK_SECONDS)
         told = []
-        for change in self._bridge.changes.net():
+        for net in self._nets(asked):
             patch, note = None, ""
-            if not within(change.path, (root,)):
+            if asked.ids is None and net.changes[0].is_late:
+                note = "changed after the agent's last sign of work"
+            elif not within(net.path, (root,)):
                 note = f"it lies outside {root}"
-            elif (compared := await compare(change)) is None:
-                note = _why_not(change)
-            else:
-                assert change.after is not None
-                patch = hunks.patch(
-                    os.path.relpath(change.path, root),
-                    compared.before if change.before.exists else None,
-                    compared.after if change.after.exists else None,
-                    compared.found,
-                )
-            told.append({"path": change.path, "kind": _kind(change), "patch": patch, "note": note})
+            elif (compared := await self._bridge.changes.compare(net.before, net.after)) is None:
+                note = why_unknown(net.before, net.after)
+            elif compared.codec is not hunks.Codec.UTF_8:
+                note = "not UTF-8"
+            elif not (patch := await _patch(net, compared, os.path.relpath(net.path, root))):
+                patch, note = None, "git does not tell these permissions apart"
+            told.append({"path": net.path, "kind": kind(net.before, net.after), "patch": patch, "note": note})
         return told
+
+    async def _change(self, params: Raw) -> dict[str, Any]:
+        """What changes of one file amount to, as one."""
+        asked = params.to(_Change)
+        nets = self._nets(asked, late=False) or self._nets(asked)
+        if not nets:
+            raise undo.UndoError(self._nothing(asked))
+        if len(nets) > 1:
+            several = "; ".join(f"{','.join(map(str, net.ids))} ({printable(net.path)})" for net in nets[:10])
+            raise undo.UndoError(f"that is more than one change; say which: {several}")
+        net = nets[0]
+        compared = await self._bridge.changes.compare(net.before, net.after)
+        told: dict[str, Any] = {**await _net_told(self._bridge.changes, net), "divisible": compared is not None}
+        if compared is not None:
+            told["hunk_count"] = len(compared.found)
+            told["hunks"], told["cut"] = await asyncio.to_thread(
+                _told_hunks, compared.before, compared.found, asked.lines
+            )
+            if asked.lines is None:
+                told["before"] = compared.before if net.before.exists else None
+                told["after"] = compared.after if net.after.exists else None
+        return told
+
+    async def _marks(self, params: Raw) -> dict[str, Any]:
+        """Which lines of a file as it is on disk now the latest turns have changed."""
+        path = self._path(params.to(_Marks).path)
+        changes = self._bridge.changes
+        marks: list[dict[str, Any]] = []
+        for net in changes.net(changes.latest(), late=False):
+            if net.path != path or not net.after.exists:
+                continue
+            texts = await changes.texts(net.before, net.after, await self._bridge.image(path))
+            if texts is None:
+                continue
+            before, after, now = texts.decoded
+            moved = await hunks.compare(after, now)
+            for hunk in await hunks.compare(before, after):
+                start, end = hunks.moved(moved, hunk.new_start, hunk.new_start + len(hunk.new))
+                marks.append(
+                    {
+                        "ids": list(net.ids),
+                        "number": hunk.number,
+                        "start": start,
+                        "count": end - start,
+                        "old": [_cut_line(line) for line in hunk.old[:MARK_LINES]],
+                        "old_count": len(hunk.old),
+                    }
+                )
+        return {"path": path, "marks": sorted(marks, key=lambda mark: int(mark["start"]))}
+
+    async def _forget(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Forget)
+        self._guard.check()
+        changes = self._bridge.changes
+        turn = None if asked.turn is None else self._turn(asked.turn)
+        await self._bridge.look(LOOK_SECONDS)  # or what was just written would still be needed to explain it
+        forgotten = changes.forget(turn)
+        await self._bridge.watch.forget()
+        self._bridge.journal.note("forgotten", turn=asked.turn, changes=forgotten)
+        return {"forgotten": forgotten}
+
+    async def _undo(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Undo)
+        self._guard.check()
+        if asked.all:
+            raise undo.UndoError("undo takes a turn, a file or changes by their ids, not all of them")
+        complete = await self._bridge.look(LOOK_SECONDS)
+        nets = self._nets(asked, late=False)
+        left = [net for net in self._nets(asked) if net.changes[0].is_late] if asked.ids is None else []
+        if not nets and not left:
+            raise undo.UndoError(self._nothing(asked))
+        done = await undo.undo(self._bridge, nets, chosen=asked.hunks, dry_run=asked.dry_run, by=self._by)
+        deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
+        return {
+            "turn": done.turn.number if done.turn else None,
+            "files": [await _undone_told(self._bridge.changes, one, deadline) for one in done.files],
+            "left": [await _net_told(self._bridge.changes, net) for net in left],
+            "complete": complete,
+        }
+
+    def _turn(self, number: int) -> Turn:
+        turn = self._bridge.changes.turn(number)
+        if turn is None:
+            known = [str(one.number) for one in self._bridge.changes.turns]
+            which = f"; those with changes: {', '.join(known[-20:])}" if known else ""
+            raise undo.UndoError(f"there is no turn {number}{which}")
+        return turn
+
+    def _turns(self, asked: _Which) -> list[Turn]:
+        """The turns that are meant, oldest first."""
+        changes = self._bridge.changes
+        if asked.turn is not None:
+            return [self._turn(asked.turn)]
+        if asked.all or asked.ids is not None:
+            return changes.turns
+        if asked.path is not None:
+            states = changes.states()
+            there = [
+                change.turn
+                for change in changes
+                if change.path == asked.path and not change.turn.is_undo and states[change.id] is not State.UNDONE
+            ]
+            return there[-1:]
+        return changes.latest()
+
+    def _wanted(self, asked: _Which) -> Callable[[Change], bool]:
+        ids = None if asked.ids is None else set(asked.ids)
+        return lambda change: (ids is None or change.id in ids) and asked.path in (None, change.path)
+
+    def _nets(self, asked: _Which, *, late: bool = True) -> list[Net]:
+        """What is meant, as net changes, in the order of the last writes."""
+        changes = self._bridge.changes
+        if asked.ids is not None:
+            known = {change.id for change in changes}
+            unknown = [id for id in asked.ids if id not in known]
+            if unknown:
+                raise undo.UndoError(f"there is no change {unknown[0]}: pairside changes --all lists them")
+            nets = changes.net_of(set(asked.ids))
+        elif asked.turn is None and asked.all:
+            nets = changes.net(late=late)
+        else:
+            nets = changes.net(self._turns(asked), late=late)
+        return [net for net in nets if asked.path in (None, net.path)]
+
+    def _nothing(self, asked: _Which) -> str:
+        """Why nothing is there of what was asked for."""
+        if asked.path is not None:
+            return f"no change of {asked.path} is left to show or to take back"
+        if asked.turn is not None:
+            self._turn(asked.turn)
+            return f"nothing of turn {asked.turn} is left: it changed nothing, or was taken back"
+        return "there is no change that is not taken back already"
 
     async def _log(self, params: Raw) -> dict[str, Any]:
         asked = params.to(_Log)
@@ -568,7 +705,7 @@ class Answers:
             version = await self._server.restart()
         except RestartError as error:
             raise RpcError(UNSUITABLE, str(error)) from None
-        return {"pid": os.getpid(), "version": version, "unreviewed_changes": len(self._bridge.changes)}
+        return {"pid": os.getpid(), "version": version, "unreviewed_changes": self._bridge.changes.unreviewed()}
 
     async def _stop(self, params: Raw) -> dict[str, Any]:
         self._guard.check()
@@ -610,7 +747,9 @@ class Observer(Answers):
         """Observers tell nothing."""
 
     async def _hello(self, params: Raw) -> dict[str, Any]:
-        self._guard.declared = printable(params.to(_Hello).mark)[:100]
+        asked = params.to(_Hello)
+        self._guard.declared = printable(asked.mark)[:100]
+        self._by = printable(asked.name)[:NAME_CHARACTERS] or self._by
         return {
             "version": pairside.__version__,
             "pid": os.getpid(),
@@ -678,7 +817,7 @@ async def status(server: Server) -> dict[str, Any]:
             for client in clients
         ],
         "pending_reviews": len(bridge.reviews),
-        "unreviewed_changes": len(bridge.changes),
+        "unreviewed_changes": bridge.changes.unreviewed(),
         "departures": [
             {
                 "client_id": departure.client_id,
@@ -795,15 +934,111 @@ def _cut_line(line: str) -> str:
     return line[:LINE_CHARACTERS] + "…" + ("\n" if line.endswith("\n") else "")
 
 
-def _kind(change: Change) -> str:
-    assert change.after is not None
-    return "new" if not change.before.exists else "modified" if change.after.exists else "deleted"
+async def _turn_told(changes: Changes, turn: Turn, wanted: Callable[[Change], bool]) -> dict[str, Any]:
+    """A turn with its changes one by one, and what those of each file amount to now."""
+    deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
+    states = changes.states()  # here: while another turn was told more may have come
+    own = [change for change in changes.of(turn) if wanted(change)]
+    nets = [net for net in changes.net([turn]) if any(wanted(change) for change in net.changes)]
+    return {
+        "turn": turn.number,
+        "client_id": turn.client_id,
+        "agent": turn.agent,
+        "pid": turn.pid,
+        "is_undo": turn.is_undo,
+        "began_at": turn.began_at,
+        "ended_at": turn.ended_at,
+        "changes": [await _change_told(changes, change, states[change.id], deadline) for change in own],
+        "files": [await _net_told(changes, net, deadline) for net in nets],
+    }
 
 
-def _why_not(change: Change) -> str:
-    """Why a change cannot be shown as text."""
-    assert change.after is not None
-    return change.before.note or change.after.note or "binary"
+async def _change_told(changes: Changes, change: Change, state: State, deadline: float) -> dict[str, Any]:
+    in_time = change.is_compared or asyncio.get_running_loop().time() < deadline
+    if not in_time:
+        await asyncio.sleep(0)  # there are very many: whoever else waits comes first
+    added, removed = (await changes.measure(change) if in_time else None) or (None, None)
+    unknown = why_unknown(change.before, change.after) if in_time else TOO_MANY
+    return {
+        "id": change.id,
+        "path": change.path,
+        "at": change.at,
+        "kind": kind(change.before, change.after),
+        "means": str(change.means),
+        "reviewed": change.reviewed,
+        "late": change.is_late,
+        "state": str(state),
+        "undoes": list(change.undoes),
+        "note": "" if added is not None else unknown,
+        "added": added,
+        "removed": removed,
+    }
+
+
+async def _net_told(changes: Changes, net: Net, deadline: float | None = None) -> dict[str, Any]:
+    """What changes of a file amount to, in a few words."""
+    size = None
+    in_time = deadline is None or asyncio.get_running_loop().time() < deadline
+    if in_time or (len(net.changes) == 1 and net.changes[0].is_compared):
+        size = await changes.measure_net(net)
+    else:
+        await asyncio.sleep(0)  # there are very many: whoever else waits comes first
+    added, removed = size or (None, None)
+    unknown = why_unknown(net.before, net.after) if in_time else TOO_MANY
+    agents = [change for change in net.changes if change.means is not Means.UNDO]
+    return {
+        "path": net.path,
+        "ids": sorted(net.ids),
+        "kind": kind(net.before, net.after),
+        "means": list(dict.fromkeys(str(change.means) for change in agents)),
+        "reviewed": bool(agents) and all(change.reviewed for change in agents),
+        "late": any(change.is_late for change in agents),
+        "note": "" if size else unknown,
+        "added": added,
+        "removed": removed,
+    }
+
+
+async def _undone_told(changes: Changes, one: undo.FileUndo, deadline: float) -> dict[str, Any]:
+    """What became of a file of an undo, or would."""
+    size = None
+    if one.result is not None and asyncio.get_running_loop().time() < deadline:
+        compared = await changes.compare(one.now, one.result)
+        size = hunks.count(compared.found) if compared else None
+    added, removed = size or (None, None)
+    return {
+        "path": one.path,
+        "ids": list(one.ids),
+        "change": one.change.id if one.change else None,
+        "outcome": str(one.outcome),
+        "kind": kind(one.now, one.result) if one.result is not None else None,
+        "why": one.why,
+        "conflicts": [
+            {"number": conflict.number, "start": conflict.start, "lines": [_cut_line(line) for line in conflict.lines]}
+            for conflict in one.conflicts
+        ],
+        "added": added,
+        "removed": removed,
+    }
+
+
+async def _patch(net: Net, compared: Compared, name: str) -> str:
+    """What changes of a file amount to as a patch; empty if it is nothing that git knows."""
+    old = compared.before if net.before.exists else None
+    new = compared.after if net.after.exists else None
+    modes = {"old_mode": _git_mode(net.before), "new_mode": _git_mode(net.after)}
+    if old is None or new is None or net.before.kind is net.after.kind:
+        return hunks.patch(name, old, new, compared.found, **modes)
+    # To git a file that becomes a link goes, and the link comes.
+    gone, came = await hunks.compare(old, ""), await hunks.compare("", new)
+    return hunks.patch(name, old, None, gone, **modes) + hunks.patch(name, None, new, came, **modes)
+
+
+def _git_mode(image: Image) -> str:
+    """The mode of a file as git tells it."""
+    if image.kind is ImageKind.LINK:
+        return "120000"
+    return "100755" if image.mode & 0o100 else "100644"
 
 
 def _taken(waiting: asyncio.Queue[Event]) -> list[Event]:

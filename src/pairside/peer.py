@@ -15,9 +15,10 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
+
+import msgspec
 
 from pairside import jsonrpc
 from pairside.jsonrpc import Id, Raw, RpcError
@@ -45,8 +46,7 @@ class Reason(StrEnum):
     """A defect of this side; the log has the traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(msgspec.Struct, frozen=True):
     """How a conversation ended, made once where the ending was first seen and never changed.
 
     `code` is the WebSocket close code (RFC 6455 §7.4) or None where the channel has none.
@@ -132,6 +132,7 @@ class Peer:
         self._companions: list[asyncio.Task[None]] = []
         self._next_id = 0
         self._group: asyncio.TaskGroup | None = None
+        self._is_over = False
 
     @property
     def calls_in_flight(self) -> int:
@@ -147,6 +148,7 @@ class Peer:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 why = await self._read()
+                self._is_over = True
                 for asked in self._asked.values():
                     asked.cancel()
                 for task in (*self._companions, *self._calls.values()):
@@ -156,7 +158,10 @@ class Peer:
         return why
 
     def accompany(self, companion: Coroutine[Any, Any, None]) -> None:
-        """Let a coroutine run beside the conversation, until that ends. Only while `run` runs."""
+        """Let a coroutine run beside the conversation, until that ends; not at all if it has ended since it began."""
+        if self._is_over:  # nobody would end what begins now, and the conversation would wait for it
+            companion.close()
+            return
         assert self._group is not None
         self._companions.append(self._group.create_task(companion))
 

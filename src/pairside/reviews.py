@@ -13,9 +13,10 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from pairside import hunks
 from pairside.cell import Listeners
@@ -25,6 +26,8 @@ from pairside.text import decode_file, read_file
 
 DECIDED_KEPT = 100
 ORIGINAL_BYTES = 64 * 1024 * 1024
+WAITING_CHARACTERS = 256 * 1024 * 1024
+"""What the proposals that wait, and what they are about, may have together."""
 
 
 class Outcome(StrEnum):
@@ -36,8 +39,7 @@ class Outcome(StrEnum):
     """The agent closed it: the question was answered in its terminal, or the agent left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """A decision, and who made it (shown to whoever comes later)."""
 
     outcome: Outcome
@@ -58,12 +60,15 @@ class NotPending(Exception):
             super().__init__(f"review {id} was {verdict.outcome} by {verdict.by}")
 
 
+class TooMuch(Exception):
+    """So much waits for verdicts already that another proposal could cost the server its memory."""
+
+
 class Undecidable(Exception):
     """The decision does not fit the review; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(msgspec.Struct, frozen=True):
     """The file as it was when the proposal came."""
 
     exists: bool
@@ -82,8 +87,7 @@ class Original:
         return cls(True, decode_file(data) if len(data) <= ORIGINAL_BYTES else None)
 
 
-@dataclass(eq=False, slots=True)
-class Review:
+class Review(msgspec.Struct, eq=False):
     """A proposal for one file that awaits a verdict."""
 
     id: int
@@ -94,7 +98,7 @@ class Review:
     """What the agent calls it; opaque."""
     original: Original
     proposed: str
-    opened_at: float = field(default_factory=time.time)
+    opened_at: float = msgspec.field(default_factory=time.time)
     """Seconds since the epoch."""
     _verdict: asyncio.Future[Verdict] | None = None
     _hunks: tuple[Hunk, ...] | None = None
@@ -103,6 +107,11 @@ class Review:
     def text_before(self) -> str:
         """What the hunks start from: the original text, empty where there is none."""
         return self.original.text or ""
+
+    @property
+    def size(self) -> int:
+        """Characters of the original and the proposal."""
+        return len(self.text_before) + len(self.proposed)
 
     @property
     def divisible(self) -> bool:
@@ -130,12 +139,13 @@ class Review:
         return await asyncio.shield(self._verdict)
 
 
-@dataclass(eq=False, slots=True)
-class Opening:
+class Opening(msgspec.Struct, eq=False):
     """A proposal that is about to be a review."""
 
     client: Client
     name: str
+    size: int = 0
+    """Bytes of the original and characters of the proposal."""
     withdrawn: bool = False
     """The client took it back before it was one."""
 
@@ -179,9 +189,18 @@ class Reviews:
         return next(self._ids)
 
     @contextmanager
-    def opening(self, client: Client, name: str) -> Iterator[Opening]:
-        """A proposal of which the original is still being read, for as long as the block runs."""
-        opening = Opening(client, name)
+    def opening(self, client: Client, name: str, size: int) -> Iterator[Opening]:
+        """A proposal of which the original is still being read, for as long as the block runs.
+
+        `size` is that of both texts together: 64 small messages about one large file must not fill the memory.
+
+        Raises:
+            TooMuch: More than `WAITING_CHARACTERS` would wait, and not this one alone.
+        """
+        waiting = sum(one.size for one in self._opening) + sum(one.size for one in self._pending.values())
+        if waiting and waiting + size > WAITING_CHARACTERS:
+            raise TooMuch("so much waits for a verdict here already that this is for the agent's own terminal")
+        opening = Opening(client, name, size)
         self._opening.append(opening)
         try:
             yield opening

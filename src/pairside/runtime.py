@@ -11,8 +11,11 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -23,20 +26,29 @@ FALLBACK = f"/tmp/pairside-{os.getuid()}"
 FRESH_SECONDS = 30.0
 """A record older than this is not taken over: its clients have given up."""
 TOUCH_SECONDS = 5.0
+CONNECT_SECONDS = 0.2
+"""How long a server that starts waits for a socket that it does not know."""
 RECORD_BYTES = 64 * 1024
+_TEMPORARY = re.compile(r"\d+\.json\.(\d+)")
+"""How a record is called before it has its name; the number in the group is the process that writes it."""
 
 
 class RuntimeDirectoryError(Exception):
     """The directory cannot be trusted or used; the message says why and what to do."""
 
 
-def location(environment: Mapping[str, str]) -> str:
-    """Where the directory is, or would be: in `/tmp` where the usual path is too long for a socket in it."""
+def state_location(environment: Mapping[str, str]) -> str:
+    """The directory for what programs keep from one run to the next (XDG Base Directory Specification)."""
     home = environment.get("HOME") or os.path.expanduser("~")
     state = environment.get("XDG_STATE_HOME") or ""
     if not os.path.isabs(state):  # the specification wants a relative one ignored
         state = os.path.join(home, ".local", "state")
-    path = os.path.join(state, "pairside", "run")
+    return state
+
+
+def location(environment: Mapping[str, str]) -> str:
+    """Where the directory is, or would be: in `/tmp` where the usual path is too long for a socket in it."""
+    path = os.path.join(state_location(environment), "pairside", "run")
     if len(os.fsencode(os.path.join(path, "65535.sock"))) > SOCKET_PATH_BYTES:
         path = FALLBACK
     return path
@@ -103,10 +115,15 @@ def write_record(folder: str, port: int, token: str, folders: tuple[str, ...], *
     temporary = f"{path}.{os.getpid()}"
     facts = {"port": port, "token": token, "folders": list(folders), "pid": os.getpid(), "shares": shares}
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with open(os.open(temporary, flags, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
-        file.write(os.fsencode(json.dumps(facts, ensure_ascii=False)))
-    os.rename(temporary, path)
+    try:
+        with open(os.open(temporary, flags, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
+            file.write(os.fsencode(json.dumps(facts, ensure_ascii=False)))
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def touch_record(folder: str, port: int) -> None:
@@ -187,15 +204,19 @@ def adoptable(folder: str, folders: tuple[str, ...], *, again: bool = False) -> 
     Whether a port and token may really be taken over is decided by whether the port binds. With `again` this
     process was started anew, and a record of its own is one that it left before.
     """
-    now = time.time()
     fresh = [
         record
         for record in records(folder)
         if set(record.folders) == set(folders)
         and (not is_alive(record.pid) or (again and record.pid == os.getpid()))
-        and -1 < now - record.touched_at < FRESH_SECONDS
+        and _is_fresh(record)
     ]
     return sorted(fresh, key=lambda record: record.touched_at, reverse=True)
+
+
+def _is_fresh(record: Record) -> bool:
+    """Whether its server was alive a moment ago. What was touched in the future is not: the clock was set back."""
+    return -1 < time.time() - record.touched_at < FRESH_SECONDS
 
 
 def try_start_lock(folder: str) -> int | None:
@@ -230,9 +251,22 @@ def sweep(folder: str, forget: Callable[[Record], None]) -> None:
 
     `forget` is told each such record while its port is held, so that nobody else can be writing there.
     """
-    now = time.time()
-    for record in list(records(folder)):
-        if is_alive(record.pid) or now - record.touched_at < FRESH_SECONDS:
+    for name in os.listdir(folder):
+        match = _TEMPORARY.fullmatch(name)
+        if match is not None and not is_alive(int(match[1])):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, name))
+    left = list(records(folder))
+    for path in sockets(folder):  # of a server that was killed before it left its record, or after it removed it
+        if not any(socket_path(folder, record.port) == path for record in left):
+            with contextlib.suppress(OSError):
+                connection = _connect(path, CONNECT_SECONDS)
+                if connection is None:
+                    os.unlink(path)
+                else:
+                    connection.close()
+    for record in left:
+        if is_alive(record.pid) or _is_fresh(record):
             continue
         with holding_port(record.port) as free:
             if free:
@@ -246,7 +280,7 @@ def connect(path: str, seconds: float) -> socket.socket | None:
     """A connection to a server's socket; None if it is dead, in which case the socket is removed.
 
     Raises:
-        OSError: The server is there and does not answer.
+        OSError: The server is there and does not answer, or it is another user's.
     """
     connection = _connect(path, seconds)
     if connection is not None:
@@ -275,7 +309,18 @@ def _connect(path: str, seconds: float) -> socket.socket | None:
         if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
             return None
         raise
+    if not is_ours(connection):
+        connection.close()
+        raise PermissionError(errno.EPERM, "it belongs to another user", path)
     return connection
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether the process at the other end of a Unix socket belongs to our user; True where that is not told."""
+    if not sys.platform.startswith("linux"):
+        return True
+    uid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    return uid == os.getuid()
 
 
 def sockets(folder: str) -> list[str]:

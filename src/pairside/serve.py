@@ -7,15 +7,17 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from pairside import observers, runtime
+import msgspec
+
+from pairside import archive, jsonrpc, observers, runtime
 from pairside.agents.claude import discovery, mcp, websocket
+from pairside.archive import Recording
 from pairside.bridge import Bridge
 from pairside.editor import Editor
 from pairside.editors.embedded import EmbeddedEditor
-from pairside.editors.frontend import FrontendEditor
 from pairside.hooks import Hooks, Runner
 from pairside.limits import Limits
 from pairside.sharing import Policy
@@ -23,10 +25,15 @@ from pairside.text import within
 from pairside.tools import Toolbox
 from pairside.tools.all import toolbox
 
+if TYPE_CHECKING:
+    from pairside.editors.frontend import FrontendEditor
+
 log = logging.getLogger(__name__)
 
 START_LOCK_SECONDS = 10.0
 START_LOCK_POLL = 0.02
+LEFT_SECONDS = 5.0
+"""How long a server that is about to end may have its archive still."""
 LOCK_CHECK_SECONDS = 10.0
 RIVALS_SECONDS = 2.0
 
@@ -35,8 +42,7 @@ class StartError(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """A server that accepts connections."""
 
     bridge: Bridge
@@ -51,6 +57,10 @@ class Serving:
     restarting: asyncio.Event
     """Set where the server stops to be started anew by the same process: what it leaves is taken over then."""
     environment: Mapping[str, str]
+    in_use: Callable[[], bool]
+    """Whether an agent or an observer is connected."""
+    why_not_kept: str = ""
+    """Why changes will be gone when the server ends, if that is not what the person wants."""
 
     def leave_nothing(self) -> None:
         """Remove what was left for a server that follows: none will."""
@@ -66,6 +76,9 @@ class Serving:
         notices = [self.about(rival) for rival in self.rivals()]
         if not self.bridge.reviews_here:
             notices.append("review.where is terminal: proposals are answered in the agent's own terminal, not here")
+        notices += [f"{top} is not looked at: {why}" for top, why in self.bridge.watch.notices.items()]
+        if why := self.why_not_kept or self.bridge.changes.why_not_kept:
+            notices.append(f"changes are not kept: {why}")
         return notices
 
     def rivals(self) -> list[discovery.Lock]:
@@ -107,6 +120,7 @@ async def serving(
     editor: FrontendEditor | None = None,
     share: Policy | None = None,
     reviews_here: bool = True,
+    recording: Recording | None = None,
     hooks: Hooks | None = None,
     next_version: Callable[[], Awaitable[str]] = observers.cannot_restart,
     again: bool = False,
@@ -123,20 +137,37 @@ async def serving(
     """
     embedded = EmbeddedEditor() if editor is None else None
     served: Editor = editor or embedded  # type: ignore[assignment]  # one of them is there
-    async with Bridge(served, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
-        if embedded is not None:
-            embedded.on_select = bridge.select
+    async with contextlib.AsyncExitStack() as outermost:
         try:
             state = runtime.directory(environment)
         except runtime.RuntimeDirectoryError as error:
             raise StartError(str(error)) from None
+        deadline = time.monotonic() + LEFT_SECONDS
+        while archive.is_about_to_end(environment, folders):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(START_LOCK_POLL)
+        kept, why_not_kept = outermost.enter_context(_kept(environment, folders, recording))
+        bridge = await outermost.enter_async_context(
+            Bridge(
+                served,
+                folders=folders,
+                limits=limits,
+                share=share,
+                reviews_here=reviews_here,
+                recording=recording,
+                archive=kept,
+            )
+        )
+        if embedded is not None:
+            embedded.on_select = bridge.select
         async with contextlib.AsyncExitStack() as cleanup:
             stopped, restarting = asyncio.Event(), asyncio.Event()
 
             def note_sharing(kind: str) -> None:
                 if kind == "sharing":
                     with contextlib.suppress(OSError):
-                        leave_record()
+                        record.write()
 
             def stop(by: str) -> None:
                 if editor is not None:
@@ -161,6 +192,7 @@ async def serving(
                 def leave_record() -> None:
                     runtime.write_record(state, agents.port, token, bridge.folders.value, shares=bridge.sharing.on)
 
+                record = _Record(leave_record)
                 runner = Runner(
                     hooks or Hooks(),
                     bridge.journal,
@@ -181,6 +213,8 @@ async def serving(
                     runtime.record_path(state, agents.port),
                     restarting,
                     environment,
+                    lambda: len(bridge.clients) > 0 or watchers.present > 0,
+                    why_not_kept,
                 )
                 watchers = observers.Server(
                     bridge,
@@ -196,23 +230,99 @@ async def serving(
                     await watchers.listen()
                     cleanup.push_async_callback(watchers.close)
                     cleanup.callback(serving.leave)
-                    leave_record()
+                    record.write()
                     cleanup.callback(lock.remove)
+                    since = bridge.folders.version
                     lock.write(folders)
-                except (OSError, discovery.DiscoveryError) as error:
+                except discovery.DiscoveryError as error:
                     raise StartError(str(error)) from None
+                except OSError as error:
+                    raise StartError(
+                        f"cannot write to {state}: {error.strerror}. Make room there, or set XDG_STATE_HOME to another "
+                        "directory that is yours."
+                    ) from None
             for work in (
-                _upkeep(state, agents.port, lock),
-                _follow_folders(bridge, leave_record, lock),
+                _upkeep(environment, agents.port, lock, record, watchers),
+                _follow_folders(bridge, record, lock, since),
                 _watch_rivals(serving),
             ):
                 cleanup.callback(asyncio.create_task(work).cancel)
             runner.start()
+            if kept is not None:
+                cleanup.callback(kept.end)
             cleanup.enter_context(bridge.journal.follow(lambda event: note_sharing(event.kind)))
             if editor is not None:
                 answers = observers.Answers(watchers, by=editor.name)
                 editor.attach(bridge, answer=answers.requested, status=lambda: observers.status(watchers))
             yield serving
+
+
+@contextlib.contextmanager
+def _kept(
+    environment: Mapping[str, str], folders: tuple[str, ...], recording: Recording | None
+) -> Iterator[tuple[archive.Archive | None, str]]:
+    """Where changes are kept while the block runs; None if they are not, and why if the person wants them to be."""
+    found, why = None, ""
+    if (recording or Recording()).keep:
+        try:
+            found = archive.claim(environment, folders)
+            why = "" if found is not None else "too many servers serve these folders"
+        except (runtime.RuntimeDirectoryError, OSError) as error:  # agents are served all the same
+            why = str(error)
+    try:
+        yield found, why
+    finally:
+        if found is not None:
+            found.close()
+
+
+@contextlib.asynccontextmanager
+async def remembered(
+    environment: Mapping[str, str],
+    folders: tuple[str, ...],
+    *,
+    limits: Limits,
+    recording: Recording,
+    place: str | None = None,
+) -> AsyncIterator[Callable[[str, jsonrpc.Raw], Awaitable[Any]]]:
+    """Answer what can be answered about changes where no server runs, from what the last one left.
+
+    `place` is the directory in which it was kept; without it the one that a single server of these folders has. Gives a
+    function that takes the method and the parameters of an observer's request and raises `RpcError`.
+
+    Raises:
+        StartError: A server for these folders has it, or it cannot be read.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            kept = await _left(environment, folders, place)
+        except (runtime.RuntimeDirectoryError, OSError) as error:
+            raise StartError(str(error)) from None
+        stack.callback(kept.close)
+        bridge = await stack.enter_async_context(
+            Bridge(EmbeddedEditor(), folders=folders, limits=limits, recording=recording, archive=kept)
+        )
+        nobody = observers.Server(bridge, path="", port=0, lock_file="", stop=lambda by: None)
+        mark = next((one for one in observers.MARKS if environment.get(one)), "")
+        yield observers.Answers(nobody, by="the command line", mark=mark).requested
+
+
+async def _left(environment: Mapping[str, str], folders: tuple[str, ...], place: str | None) -> archive.Archive:
+    """What the last server for these folders has kept. One that is about to end is waited for.
+
+    Raises:
+        StartError: Another process has it.
+    """
+    deadline = time.monotonic() + LEFT_SECONDS
+
+    def claim() -> archive.Archive | None:
+        return archive.claim(environment, folders, slots=1) if place is None else archive.reopen(place)
+
+    while (found := claim()) is None:
+        if time.monotonic() > deadline:
+            raise StartError(f"another pairside has them that serves {', '.join(folders)}, and does not answer")
+        await asyncio.sleep(START_LOCK_POLL)
+    return found
 
 
 async def _listen(
@@ -229,6 +339,7 @@ async def _listen(
 
     if locked:
         runtime.sweep(state, lambda record: _sweep_lock(environment, record))
+        discovery.sweep(environment)
         records = runtime.adoptable(state, bridge.folders.value, again=again)
         if records and not records[0].shares:
             bridge.share(False)  # what the person switched off does not come on by itself, on whatever port
@@ -274,19 +385,56 @@ async def _start_lock(state: str) -> AsyncIterator[bool]:
             os.close(descriptor)
 
 
-async def _upkeep(state: str, port: int, lock: discovery.LockFile) -> None:
-    """Keep the record fresh, and write the lock file again if somebody removed it."""
+class _Record:
+    """Our record, which is written again where it is missing or could not be written."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+        self._is_current = True
+
+    def write(self) -> None:
+        """Write it as things are. Raises OSError."""
+        self._is_current = False
+        self._leave()
+        self._is_current = True
+
+    def restore(self, path: str) -> None:
+        """Write it if need be. Raises OSError."""
+        if not self._is_current or not os.path.lexists(path):
+            self.write()
+
+
+async def _upkeep(
+    environment: Mapping[str, str],
+    port: int,
+    lock: discovery.LockFile,
+    record: _Record,
+    watchers: observers.Server,
+) -> None:
+    """Keep the record fresh, and make again what somebody removed: the lock file, the record, the observers' socket."""
     checked = time.monotonic()
+    told: set[str] = set()
     while True:
         await asyncio.sleep(runtime.TOUCH_SECONDS)
-        runtime.touch_record(state, port)
-        if time.monotonic() - checked >= LOCK_CHECK_SECONDS:
-            checked = time.monotonic()
-            try:
-                if lock.restore():
-                    log.warning("the lock file %s was gone: written again", lock.path)
-            except discovery.DiscoveryError as error:
-                log.warning("%s", error)
+        runtime.touch_record(runtime.location(environment), port)
+        if time.monotonic() - checked < LOCK_CHECK_SECONDS:
+            continue
+        checked = time.monotonic()
+        failed: set[str] = set()
+        try:
+            if lock.restore():
+                log.warning("the lock file %s was gone: written again", lock.path)
+        except discovery.DiscoveryError as error:
+            failed.add(str(error))
+        try:
+            record.restore(runtime.record_path(runtime.directory(environment), port))
+            if await watchers.restore():
+                log.warning("the socket %s was gone: made again", watchers.path)
+        except (runtime.RuntimeDirectoryError, OSError) as error:
+            failed.add(str(error))
+        for failure in failed - told:  # not again each time
+            log.warning("%s", failure)
+        told = failed
 
 
 async def _watch_rivals(serving: Serving) -> None:
@@ -323,13 +471,15 @@ def _changed_at(environment: Mapping[str, str]) -> list[int]:
     return times
 
 
-async def _follow_folders(bridge: Bridge, leave_record: Callable[[], None], lock: discovery.LockFile) -> None:
-    """Tell clients and successors, with the same token, when the editor opens other folders."""
-    version = bridge.folders.version
+async def _follow_folders(bridge: Bridge, record: _Record, lock: discovery.LockFile, version: int) -> None:
+    """Tell clients and successors, with the same token, when the editor opens others than those of that version."""
     while True:
         version = await bridge.folders.changed(version)
         try:
-            leave_record()
+            record.write()
+        except OSError as error:
+            log.warning("the folders changed, but the next server cannot be told yet: %s", error)
+        try:
             lock.write(bridge.folders.value)
-        except (OSError, discovery.DiscoveryError) as error:
-            log.warning("the folders changed, but agents cannot be told: %s", error)
+        except discovery.DiscoveryError as error:
+            log.warning("the folders changed, but agents cannot be told yet: %s", error)

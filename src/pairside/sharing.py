@@ -13,7 +13,6 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -35,8 +34,7 @@ class Kind(StrEnum):
     DIAGNOSTICS = "diagnostics"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What the person wants to share, as configured."""
 
     exclude: tuple[str, ...] = EXCLUDE

@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from pairside.agents.claude import mcp, websocket
+from pairside.archive import Recording
 from pairside.bridge import Bridge
 from pairside.editor import Diagnostic, Document, EditorError, Spot, language_of
 from pairside.limits import Limits
@@ -170,15 +171,19 @@ async def server(
     token: str | None = None,
     share: Policy | None = None,
     reviews_here: bool = True,
+    recording: Recording | None = None,
 ) -> AsyncIterator[Running]:
     """Serve an in-memory editor on a loopback port for as long as the block runs.
 
-    `share` says what agents get to know; without `reviews_here` proposals are left to their terminals.
+    `share` says what agents get to know; without `reviews_here` proposals are left to their terminals. `recording`
+    says what is recorded of changes; nothing of it outlives the block.
     """
     editor = editor or MemoryEditor()
     token = token or websocket.new_token()
     tools = toolbox()
-    async with Bridge(editor, folders=folders, limits=limits, share=share, reviews_here=reviews_here) as bridge:
+    async with Bridge(
+        editor, folders=folders, limits=limits, share=share, reviews_here=reviews_here, recording=recording
+    ) as bridge:
         agents = websocket.Server(
             token=token, limits=bridge.limits, session=lambda connection: mcp.hold(connection, bridge, tools)
         )

@@ -12,12 +12,22 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from typing import IO
 from urllib.parse import quote, unquote_to_bytes
 
+PATH_BYTES = 4096
+"""A path that is longer is none: no system opens it (PATH_MAX is 4096 on Linux, 1024 on macOS)."""
 LINKS = 40
 """So many symbolic links are followed, as by the kernel."""
 _ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # controls
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions
+    "\u2028\u2029\ud800-\udfff"  # ends of lines, half characters
+    # What is not seen though it is there; but for the joiners and selectors that scripts and emoji are written with.
+    "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def utf16_length(text: str) -> int:
@@ -72,9 +82,15 @@ def path_of(uri: str) -> str | None:
 
 
 def is_absolute(path: str) -> bool:
-    """Whether a text can be the absolute path of a file: without NUL, and with a name in bytes."""
+    """Whether a text can be the absolute path of a file: without NUL, with a name in bytes, and not too long for one.
+
+    Whoever follows a path of a million folders that nobody can have made is busy for minutes.
+    """
+    if not path.startswith("/") or len(path) > PATH_BYTES:
+        return False
     try:
-        return path.startswith("/") and b"\0" not in os.fsencode(path)
+        name = os.fsencode(path)
+        return b"\0" not in name and len(name) <= PATH_BYTES
     except UnicodeEncodeError:  # a lone surrogate that stands for no byte
         return False
 
@@ -94,6 +110,17 @@ def links(path: str) -> Iterator[str]:
             return
 
 
+def up_to(file: IO[bytes], limit: int) -> bytes:
+    """At most `limit` more bytes of a file.
+
+    Memory is taken for what is there, not for all that could be: that much, for each file that a thread reads, would
+    be given back to nobody.
+    """
+    size = min(limit, os.fstat(file.fileno()).st_size + 1)
+    data = file.read(size)
+    return data + file.read(limit - size) if len(data) == size < limit else data
+
+
 def read_file(path: str, limit: int) -> bytes:
     """The first `limit` + 1 bytes of a regular file; more than `limit` means that it is larger.
 
@@ -105,7 +132,7 @@ def read_file(path: str, limit: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", path)
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
+            return up_to(file, limit + 1)
     finally:
         os.close(descriptor)
 
@@ -153,7 +180,8 @@ def cut(text: str, limit: int) -> str:
 def printable(text: str) -> str:
     """`text` on one line without anything that a terminal would obey or hide.
 
-    Control characters, C1 codes, direction overrides and lone surrogates come out as visible escapes.
+    Control characters, C1 codes, direction overrides, lone surrogates and characters that nobody sees come out as
+    visible escapes.
     """
     return _UNPRINTABLE.sub(_escape, text)
 
@@ -166,4 +194,5 @@ def printable_line(text: str) -> str:
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
-    return _ESCAPED.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _ESCAPED.get(character) or escape

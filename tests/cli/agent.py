@@ -54,6 +54,14 @@ def follow(robot: Robot | None) -> int:
             case ["begin", name, text]:
                 assert robot is not None
                 begin(robot, name, text)
+            case ["prompt"]:
+                assert robot is not None
+                robot.call("getDiagnostics")
+                robot.call("closeAllDiffTabs")
+            case ["command", name, text]:  # as a command in its shell does
+                assert robot is not None
+                (Path.cwd() / name).write_text(text + "\n")
+                robot.call("getDiagnostics")
             case ["raw"]:
                 tty.setraw(0)
             case ["stop"]:  # as a program does that reads the key by itself

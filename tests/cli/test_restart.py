@@ -80,10 +80,14 @@ def test_what_was_switched_off_stays_off(served: Served) -> None:
     assert served.status()["sharing"]["on"]
 
 
-def test_forgotten_changes_are_told(home: Home, served: Served, robot: Robot) -> None:
-    """They are in memory only."""
+def test_changes_are_kept(home: Home, served: Served, robot: Robot) -> None:
+    """They are there as before, and can be taken back."""
     write_unreviewed(robot, home, "new.txt", "x\n")
-    assert "1 change without a review: forgotten." in served.do("restart")
+    before = served.do("changes")
+    served.do("restart")
+    assert served.do("changes") == before
+    served.do("undo", "1")
+    assert not (home.project / "new.txt").exists()
 
 
 def test_one_of_two_servers_of_a_folder_is_started_anew(home: Home, served: Served) -> None:
@@ -103,7 +107,7 @@ def test_without_a_server_there_is_nothing_to_start_anew(home: Home) -> None:
 
 
 def test_an_agent_cannot_start_it_anew(served: Served) -> None:
-    """It would forget what the agent wrote."""
+    """Only the person may do that."""
     done = served.run("restart", environment={"CLAUDECODE": "1"})
     assert done.returncode == 6
     assert served.status()["pid"] == served.pid
@@ -183,7 +187,7 @@ def test_who_reviews_goes_on_with_the_new_one(home: Home, terminal: OpenTerminal
     with Served(home) as served:
         if command:
             served.start()
-        screen = terminal(*command)
+        screen = terminal(*command, PAIRSIDE_UI_OPEN="false")
         screen.wait("Waiting for a proposal")
         assert pairside(home, "restart").returncode == 0
         screen.wait(r"pairside \S+ was started anew\.")

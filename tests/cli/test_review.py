@@ -489,7 +489,10 @@ def test_who_reviews_is_told_what_came_without_a_review_and_nothing_else(
     """What was written before they came, in one line; then each write when it happens, between two reviews."""
     write_unreviewed(robot, home, "before.txt", "x\n")
     screen = terminal("review", columns=400)
-    screen.wait(r"! 1 change so far without a review here\. It is in a mode that does not ask.*\n")
+    screen.wait(
+        r"! 1 change so far without a review here\. It is in a mode that does not ask.* "
+        r"Go through what was changed: pairside review --changes\n"
+    )
     screen.wait("Waiting for a proposal")
     second = connect(pid=PID + 1)
     write_unreviewed(second, home, "now.txt", "x\n")

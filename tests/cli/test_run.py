@@ -347,7 +347,7 @@ def test_review_starts_claude_in_manual_mode(home: Home, programs: Path) -> None
     for name in ("claude", "cc"):
         done = told(home, "run", "--review", name, "--offline", "fix it")
         assert f"ARGUMENTS {['--permission-mode', 'manual', '--offline', 'fix it']}" in done.stdout
-        assert "in another terminal: pairside review" in done.stderr
+        assert "in another terminal: pairside" in done.stderr
     assert f"ARGUMENTS {['--offline']}" in told(home, "run", "claude", "--offline").stdout
 
 
@@ -374,7 +374,7 @@ def test_review_is_for_claude_only(home: Home) -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("here", "Its proposals wait for you in another terminal: pairside review\n"),
+        ("here", "Its proposals wait for you in another terminal: pairside\n"),
         ("terminal", "Its proposals are answered in its own terminal: review.where is terminal.\n"),
     ],
 )
@@ -524,14 +524,15 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_kill_9_of_run_ends_the_server(home: Home, shell: Terminal) -> None:
-    """And removes its lock file; no agent is sent to a server that nobody looks after."""
+def test_after_kill_9_of_run_the_server_ends_with_the_agent(home: Home, shell: Terminal) -> None:
+    """Its agent is served until it leaves; then the lock file is gone too."""
     run, agent = start(home, shell)
     server = server_pid(home)
     os.kill(run, signal.SIGKILL)
     shell.wait("Killed")
-    gone(home, run, server)
+    assert server_pid(home) == server
     os.kill(agent, signal.SIGKILL)
+    gone(home, run, server)
 
 
 def test_kill_9_of_the_agent_leaves_a_usable_terminal(home: Home, shell: Terminal) -> None:
@@ -570,7 +571,7 @@ def test_all_are_gone_when_the_terminal_is_closed(home: Home, shell: Terminal) -
 
 
 def test_what_the_agent_changed_without_a_review_is_listed(home: Home, shell: Terminal) -> None:
-    """A line for each file and how to be asked first; the differences are kept, as their server ends."""
+    """A line for each file, and how to be asked first; all of it can be seen and taken back when the server is gone."""
     home.write("a.txt", "one\ntwo\n")
     start(home, shell)
     for line in ("write a.txt three", "write b.txt one", "write b.txt two"):
@@ -581,35 +582,41 @@ def test_what_the_agent_changed_without_a_review_is_listed(home: Home, shell: Te
     assert "Claude Code changed 2 files without a review. Be asked first: pairside run --review claude\n" in said
     assert "! a.txt +1 -2 was changed without a review\n" in said
     assert "! b.txt +2 -1 was made without a review in 2 writes\n" in said
-    assert "pairside changes" not in said
-    match = re.search(r"The differences are kept in (\S+)\nTo take them back, in (\S+): (git apply -R \S+)\n", said)
-    assert match is not None, said
-    assert match[2] == str(home.project)
-    kept = Path(match[1])
-    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    subprocess.run(shlex.split(match[3]), cwd=home.project, env=home.environment(), timeout=10, check=True)
+    assert "See it: pairside changes --turn 1. Take it back: pairside undo --turn 1\n" in said
+    assert home.lock_files == []
+    done = told(home, "changes", "--turn", "1")
+    assert (done.returncode, "  1    a.txt  modified +1 -2\n" in done.stdout) == (0, True)
+    assert told(home, "undo", "--turn", "1").returncode == 0
     assert (home.project / "a.txt").read_text() == "one\ntwo\n"
     assert not (home.project / "b.txt").exists()
 
 
-def test_only_the_last_differences_are_kept(home: Home, programs: Path) -> None:
-    """They take room, and they hold what the files hold."""
-    folder = home.home / ".local" / "state" / "pairside" / "run" / "changes"
-    folder.mkdir(parents=True, mode=0o700)
-    for number in range(25):
-        (folder / f"20000101-0000{number:02}-1.patch").write_text("old\n")
-    with Terminal(
-        "run", "claude", cwd=home.project,
-        environment=home.environment(PATH=f"{programs}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"),
-    ) as screen:  # fmt: skip
-        screen.wait(r"CONNECTED \d+\n")
-        screen.press("write a.txt one\n")
-        screen.wait(r"DONE \['write'")
-        screen.press("exit 0\n")
-        assert screen.wait_end() == 0
-    names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 20
-    assert names[0] == "20000101-000006-1.patch"
+def test_what_was_changed_by_other_means_is_counted(home: Home, shell: Terminal) -> None:
+    """And several turns are told as that."""
+    subprocess.run(["git", "init", "-q", str(home.project)], env=home.environment(), timeout=10, check=True)
+    start(home, shell)
+    told(home, "changes")  # a first look at the work tree
+    for line in ("prompt", "command a.txt text", "prompt", "write b.txt text"):
+        shell.press(f"{line}\n")
+        shell.wait(rf"DONE \['{line.split()[0]}'")
+        told(home, "changes")
+    shell.press("exit 0\n")
+    said = shell.wait("SH> ")
+    assert "! b.txt +1 -0 was made without a review\n" in said
+    assert "1 file was also changed by other means, as by its shell commands.\n" in said
+    assert "See it: pairside changes --all. Take it back, turn by turn: pairside undo --turn N\n" in said
+
+
+def test_what_was_taken_back_is_not_listed(home: Home, shell: Terminal) -> None:
+    """Nothing of it is news to the person."""
+    start(home, shell)
+    shell.press("write a.txt text\n")
+    shell.wait(r"DONE \['write'")
+    assert told(home, "undo", "a.txt").returncode == 0
+    shell.press("exit 0\n")
+    said = shell.wait("SH> ")
+    assert "! a.txt" not in said
+    assert "pairside changes" not in said
 
 
 def test_a_write_that_was_under_way_when_the_agent_died_is_listed(home: Home, shell: Terminal) -> None:
@@ -636,7 +643,7 @@ def test_only_what_this_agent_changed_is_listed(home: Home, served: Served, shel
     assert "Claude Code changed 1 file without a review." in said
     assert "! a.txt" in said
     assert "other.txt" not in said
-    assert "The differences: pairside changes --patch\n" in said
+    assert "See it: pairside changes --turn 2. Take it back: pairside undo --turn 2\n" in said
     assert served.status()["unreviewed_changes"] == 2
     assert not is_alive(run)
 
@@ -669,21 +676,30 @@ def test_nothing_is_said_where_nothing_was_changed(home: Home, shell: Terminal) 
 
 
 def test_a_server_that_stopped_meanwhile_is_told(home: Home, shell: Terminal) -> None:
-    """What was changed cannot be known then, and that is no reason to fail."""
+    """What was changed until then is kept, and that is no reason to fail."""
     start(home, shell)
     assert pairside(home, "stop").returncode == 0
     shell.press("exit 8\n")
     said = shell.wait("SH> ")
-    assert "has stopped meanwhile: what was changed without a review is not known.\n" in said
+    assert "has stopped meanwhile. What was changed until then: pairside changes\n" in said
     assert "Traceback" not in said
     assert exit_status(shell) == 8
 
 
-def test_a_server_that_came_back_is_asked_and_that_is_told(
-    home: Home, served: Served, shell: Terminal, programs: Path
-) -> None:
-    """The agent that comes back to it is known again, by whatever id it gives."""
+def test_where_nothing_is_kept_a_server_that_stopped_leaves_nothing(home: Home, open_shell: OpenTerminal) -> None:
+    """What was changed is not known then."""
+    shell = open_shell(PAIRSIDE_CHANGES_KEEP="false")
+    start(home, shell)
+    assert pairside(home, "stop").returncode == 0
+    shell.press("exit 0\n")
+    assert "has stopped meanwhile: what was changed is not known.\n" in shell.wait("SH> ")
+
+
+def test_a_server_that_came_back_is_asked(home: Home, served: Served, shell: Terminal, programs: Path) -> None:
+    """The agents of before and after are both known, by whatever ids it gives them."""
     start(home, shell, "pairside run sh -c 'claude; claude'")
+    shell.press("write before.txt text\n")
+    shell.wait(r"DONE \['write'")
     run = runtime.ancestors(clients(home)[0]["pid"])[2]
     served.kill9()
     until(lambda: not _sockets(run), timeout=10, what="it sees that the server is gone")
@@ -695,7 +711,8 @@ def test_a_server_that_came_back_is_asked_and_that_is_told(
     shell.wait(r"DONE \['write'")
     shell.press("exit 0\n")
     said = shell.wait("SH> ")
-    assert "was restarted meanwhile: what was changed without a review before that is not known.\n" in said
+    assert "meanwhile" not in said
+    assert "! before.txt +1 -0 was made without a review\n" in said
     assert "! a.txt +1 -0 was made without a review\n" in said
 
 

@@ -1,4 +1,4 @@
-"""Plain `pairside`: a server and the review in one terminal, and nothing left behind."""
+"""Plain `pairside`: a server and what it has for the person in one terminal, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -26,6 +27,16 @@ SERVES = r"pairside 0\.1\.0 serves \S+ on port \d+ for Claude Code: run \"claude
 OpenTerminal = Callable[..., Terminal]
 
 
+@pytest.fixture
+def lines(terminal: OpenTerminal) -> OpenTerminal:
+    """Runs pairside in a terminal for whoever wants to be told line by line."""
+
+    def opened(*command: str, **options: str) -> Terminal:
+        return terminal(*command, **{"PAIRSIDE_UI_OPEN": "false", **options})
+
+    return opened
+
+
 def server_pid(home: Home) -> int:
     """The process of the server of the project folder."""
     match = re.search(rb"\(pid (\d+)", pairside(home, "status").stdout)
@@ -39,9 +50,9 @@ def gone(home: Home, pid: int) -> None:
     assert pairside(home, "status").returncode == 4
 
 
-def test_on_a_terminal_it_serves_and_reviews(home: Home, terminal: OpenTerminal) -> None:
+def test_on_a_terminal_it_serves_and_reviews(home: Home, lines: OpenTerminal) -> None:
     """Who comes and goes is told between the reviews, and leaving stops the server."""
-    screen = terminal()
+    screen = lines()
     screen.wait(SERVES)
     screen.wait(r"Waiting for a proposal\. q and Enter, or Ctrl-C, to stop the server\.\n")
     pid = server_pid(home)
@@ -62,9 +73,9 @@ def test_on_a_terminal_it_serves_and_reviews(home: Home, terminal: OpenTerminal)
 
 
 @pytest.mark.parametrize("way", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
-def test_leaving_with_a_review_pending_says_where_it_is_answered(home: Home, terminal: OpenTerminal, way: str) -> None:
+def test_leaving_with_a_review_pending_says_where_it_is_answered(home: Home, lines: OpenTerminal, way: str) -> None:
     """Nothing is decided by leaving."""
-    screen = terminal()
+    screen = lines()
     screen.wait("Waiting for a proposal")
     pid = server_pid(home)
     (lock,) = home.lock_files
@@ -78,9 +89,9 @@ def test_leaving_with_a_review_pending_says_where_it_is_answered(home: Home, ter
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_the_server_is_gone_however_the_review_ends(home: Home, terminal: OpenTerminal, number: signal.Signals) -> None:
+def test_the_server_is_gone_however_the_review_ends(home: Home, lines: OpenTerminal, number: signal.Signals) -> None:
     """Even kill -9 of what stands in the terminal leaves no server behind."""
-    screen = terminal()
+    screen = lines()
     screen.wait("Waiting for a proposal")
     pid = server_pid(home)
     assert pid != screen.process.pid
@@ -89,9 +100,9 @@ def test_the_server_is_gone_however_the_review_ends(home: Home, terminal: OpenTe
     gone(home, pid)
 
 
-def test_a_server_that_is_stopped_from_elsewhere_ends_it(home: Home, terminal: OpenTerminal) -> None:
+def test_a_server_that_is_stopped_from_elsewhere_ends_it(home: Home, lines: OpenTerminal) -> None:
     """`pairside stop` is told, and no process hangs."""
-    screen = terminal()
+    screen = lines()
     screen.wait("Waiting for a proposal")
     pid = server_pid(home)
     assert pairside(home, "stop").returncode == 0
@@ -101,12 +112,12 @@ def test_a_server_that_is_stopped_from_elsewhere_ends_it(home: Home, terminal: O
 
 
 def test_a_server_of_the_folder_is_joined_and_left_running(
-    home: Home, served: Served, robot: Robot, terminal: OpenTerminal
+    home: Home, served: Served, robot: Robot, lines: OpenTerminal
 ) -> None:
     """No rival is started; its reviews are asked for here."""
     robot.propose(home.project / "a.txt", "a\n")
     served.wait_review()
-    screen = terminal()
+    screen = lines()
     screen.wait(r"already \(pid \d+, port \d+\): joined it\.\n")
     screen.wait(QUESTION)
     screen.press("q\n")
@@ -115,24 +126,24 @@ def test_a_server_of_the_folder_is_joined_and_left_running(
     assert len(home.lock_files) == 1
 
 
-def test_a_folder_may_be_named(home: Home, terminal: OpenTerminal) -> None:
+def test_a_folder_may_be_named(home: Home, lines: OpenTerminal) -> None:
     """`pairside --workspace DIR` serves that one; before another command the option is a mistake."""
     other = home.root / "other"
     other.mkdir()
-    screen = terminal("--workspace", str(other))
+    screen = lines("--workspace", str(other))
     assert f"serves {other} on port" in screen.wait(SERVES)
     assert pairside(home, "--workspace", str(other), "status").returncode == 2
 
 
-def test_what_keeps_the_server_from_starting_is_told(home: Home, terminal: OpenTerminal) -> None:
+def test_what_keeps_the_server_from_starting_is_told(home: Home, lines: OpenTerminal) -> None:
     """Once, with the status of serve."""
-    screen = terminal(PAIRSIDE_LIMITS_CLIENTS="0")
+    screen = lines(PAIRSIDE_LIMITS_CLIENTS="0")
     assert screen.wait_end() == 2
     assert screen.text.count("limits.clients takes a whole number") == 1
     assert "Traceback" not in screen.text
 
 
-def test_a_module_in_the_served_folder_is_not_taken_for_one_of_ours(home: Home, terminal: OpenTerminal) -> None:
+def test_a_module_in_the_served_folder_is_not_taken_for_one_of_ours(home: Home, lines: OpenTerminal) -> None:
     """A project is what agents write: nothing in it may run because it is served."""
     for name in ("pairside", "asyncio", "json"):
         home.write(f"{name}.py", "raise SystemExit('taken')\n")
@@ -141,8 +152,139 @@ def test_a_module_in_the_served_folder_is_not_taken_for_one_of_ours(home: Home, 
         [program, "status"], cwd=home.project, env=home.environment(), capture_output=True, timeout=15, check=False
     )
     assert process.returncode == 4
-    screen = terminal(program=program)
+    screen = lines(program=program)
     screen.wait(SERVES)
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TERM": ""}], ids=["dumb", "unknown"])
+def test_a_terminal_that_cannot_show_the_ui_gets_lines(
+    home: Home, terminal: OpenTerminal, variables: dict[str, str]
+) -> None:
+    """So that plain pairside works everywhere."""
+    screen = terminal(**variables)
+    screen.wait("Waiting for a proposal")
+
+
+def test_the_ui_opens_and_the_server_ends_with_it(home: Home, terminal: OpenTerminal) -> None:
+    """Where nobody else uses the server nothing is left behind."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    pid = server_pid(home)
+    screen.press("q")
+    assert screen.wait_end() == 0
+    assert screen.text.rstrip().endswith("pairside has stopped.")
+    gone(home, pid)
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_others_use_outlives_the_ui(
+    home: Home, terminal: OpenTerminal, number: signal.Signals | None
+) -> None:
+    """However the UI ends: its agent stays connected, another UI finds it, and it ends when the agent has left."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    pid = server_pid(home)
+    (lock,) = home.lock_files
+    with Robot(lock) as robot:
+        verdict = robot.propose(home.write("a.py", "one\n"), "two\n")
+        screen.wait("Review 1: Claude Code")
+        if number is None:
+            screen.press("q")
+            assert screen.wait_end() == 0
+            assert "1 review pending" in screen.text
+            assert f"goes on until they have left (pid {pid}, port {lock.stem})" in screen.text
+        else:
+            os.kill(screen.process.pid, number)
+            screen.wait_end()
+        again = terminal()
+        again.wait("Review 1: Claude Code")
+        assert server_pid(home) == pid
+        assert pairside(home, "accept").returncode == 0
+        assert verdict.result(SECONDS) == ["FILE_SAVED", "two\n"]
+        again.wait("No proposal waits")
+        again.press("q")
+        assert again.wait_end() == 0
+        assert "pending" not in again.text[-200:]
+    gone(home, pid)
+
+
+def test_an_agent_that_lost_its_connection_may_come_back_to_a_server_that_was_left(
+    home: Home, terminal: OpenTerminal
+) -> None:
+    """Its process lives, so it is waited for."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    pid = server_pid(home)
+    (lock,) = home.lock_files
+    with Robot(lock, pid=os.getpid()) as robot:
+        screen.press("q")
+        assert screen.wait_end() == 0
+        robot.vanish()
+    with Robot(lock, pid=os.getpid()):
+        assert server_pid(home) == pid
+    assert pairside(home, "stop").returncode == 0
+    gone(home, pid)
+
+
+def test_a_server_that_was_restarted_outlives_the_ui_as_well(home: Home, terminal: OpenTerminal) -> None:
+    """It is the same process, told of the same end; its agents are not cut off."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    pid = server_pid(home)
+    assert pairside(home, "restart").returncode == 0
+    screen.wait("is there again")
+    (lock,) = home.lock_files
+    with Robot(lock) as robot:
+        robot.propose(home.project / "a.txt", "a\n")
+        screen.wait("Review 1: Claude Code")
+        screen.press("q")
+        assert screen.wait_end() == 0
+        assert f"goes on until they have left (pid {pid}, port {lock.stem})" in screen.text
+        assert server_pid(home) == pid
+    gone(home, pid)
+
+
+def test_an_editor_that_fails_gives_the_screen_back(home: Home, terminal: OpenTerminal) -> None:
+    """The UI says which one it was, and its keys work."""
+    screen = terminal(VISUAL="false")
+    screen.wait("No proposal waits")
+    (lock,) = home.lock_files
+    with Robot(lock) as robot:
+        robot.propose(home.project / "a.txt", "a\n")
+        screen.wait("Review 1: Claude Code")
+        pressed_until(screen, "e", r"\(false\) ended with status 1: nothing was decided")
+        screen.press("q")
+        assert screen.wait_end() == 0
+
+
+def pressed_until(screen: Terminal, key: str, effect: str) -> None:
+    """Press a key until its effect is seen: what has just come is not decided by it."""
+    for _ in range(8):
+        screen.press(key)
+        with suppress(AssertionError):
+            screen.wait(effect, seconds=1.5)
+            return
+    screen.wait(effect)
+
+
+def test_what_the_server_says_does_not_reach_the_screen_of_the_ui(home: Home, terminal: OpenTerminal) -> None:
+    """It is told when the screen is free."""
+    (home.project / ".git").write_text("gitdir: /nowhere\n")
+    screen = terminal(PAIRSIDE_SERVE_LOG="debug")
+    screen.wait("No proposal waits")
+    drawn = len(screen.text)
+    assert "DEBUG" not in screen.text
+    screen.press("q")
+    assert screen.wait_end() == 0
+    assert "DEBUG" in screen.text[drawn:]
+
+
+def test_a_theme_that_does_not_exist_is_told(home: Home, terminal: OpenTerminal) -> None:
+    """With those that there are; no server is left."""
+    screen = terminal(PAIRSIDE_UI_THEME="nothing")
+    assert screen.wait_end() == 2
+    assert "ui.theme: there is no theme nothing; themes: " in screen.text
+    assert not home.lock_files
 
 
 def test_without_a_terminal_it_serves(home: Home) -> None:

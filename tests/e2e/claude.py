@@ -92,6 +92,18 @@ def find_claude() -> Path | None:
     return path if os.access(path, os.X_OK) else None
 
 
+def variables(model_url: str) -> dict[str, str]:
+    """What the CLI's environment says of its only model, and of everything that it should not ask the network for."""
+    return {
+        "ANTHROPIC_API_KEY": API_KEY,
+        "ANTHROPIC_BASE_URL": model_url,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+        "DISABLE_TELEMETRY": "1",
+    }
+
+
 def seed(home: Home, **settings: object) -> None:
     """Write the CLI's `.claude.json` as it is once every first-run dialog is answered, plus `settings`."""
     known_project = {
@@ -142,15 +154,7 @@ class Claude:
             rows=ROWS,
             columns=COLUMNS,
             directory=directory or home.project,
-            environment=home.environment(
-                ANTHROPIC_API_KEY=API_KEY,
-                ANTHROPIC_BASE_URL=model_url,
-                CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
-                DISABLE_AUTOUPDATER="1",
-                DISABLE_ERROR_REPORTING="1",
-                DISABLE_TELEMETRY="1",
-                **(environment or {}),
-            ),
+            environment=home.environment(**variables(model_url), **(environment or {})),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

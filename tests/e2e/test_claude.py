@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,11 @@ def writing(path: Path, content: str) -> tuple[Step, ...]:
 def edited_lines(patch: str) -> list[str]:
     """The lines that a unified diff takes away and adds, in order, without its headers."""
     return [line for line in patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def changes_told(served: Served) -> list[dict[str, Any]]:
+    """The changes of the latest turns, one by one, as `pairside changes --json` tells them."""
+    return [change for turn in json.loads(served.do("changes", "--json"))["turns"] for change in turn["changes"]]
 
 
 def on_disk(path: Path, content: str) -> None:
@@ -267,7 +273,7 @@ def test_an_accepted_edit_keeps_byte_order_mark_and_line_endings(
 def test_switching_to_accept_edits_in_the_terminal_lists_what_follows(
     home: Home, model: Model, served: Served, start_claude: StartClaude
 ) -> None:
-    """After "Yes, and switch to accept edits" the next edit of the turn is not reviewed, but listed."""
+    """After "Yes, and switch to accept edits" the next edit of the turn is not reviewed, and listed as that."""
     path = home.write("a.py", BEFORE)
     model.script("edit", *editing(path, ("two = 2", "two = 22"), ("three = 3", "three = 33")))
     claude = connect(start_claude, served)
@@ -276,8 +282,11 @@ def test_switching_to_accept_edits_in_the_terminal_lists_what_follows(
     claude.answer("2", question=QUESTION)
     claude.wait(DONE)
     assert path.read_text() == "one = 1\ntwo = 22\nthree = 33\n"
-    changes = json.loads(served.do("changes", "--json", "--patch"))
-    assert [edited_lines(change["patch"]) for change in changes] == [["-three = 3", "+three = 33"]]
+    changes = changes_told(served)
+    assert [change["reviewed"] for change in changes] == [True, False]
+    hunks = json.loads(served.do("changes", "--json", str(changes[1]["id"])))["hunks"]
+    assert [(hunk["old"], hunk["new"]) for hunk in hunks] == [(["three = 3\n"], ["three = 33\n"])]
+    assert served.status()["unreviewed_changes"] == 1
 
 
 def test_a_new_file_is_created_with_its_folders(
@@ -366,7 +375,8 @@ def test_writes_without_a_review_are_listed_exactly(
     claude.prompt("please SCRIPT:edit")
     claude.wait(DONE)
     assert served.status()["pending_reviews"] == 0
-    changes = json.loads(served.do("changes", "--json"))
+    changes = changes_told(served)
+    assert not any(change["reviewed"] for change in changes)
     assert [(change["path"], change["kind"], change["added"], change["removed"]) for change in changes] == [
         (str(path), "modified", 1, 1),
         (str(path), "modified", 1, 1),

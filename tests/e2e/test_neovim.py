@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -103,6 +105,19 @@ def proposed(neovim: Neovim, line: str) -> None:
     neovim.request("nvim_set_current_win", window)
 
 
+def reviewed(
+    home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
+) -> tuple[Path, Neovim, Claude]:
+    """A file for which a CLI beside Neovim has proposed one changed line, and the proposal is on screen."""
+    path = home.write("a.py", BEFORE)
+    model.script("edit", *editing(path, ("two = 2", "two = 22")))
+    editor = neovim("a.py")
+    claude = connect(start_claude, shell)
+    claude.prompt("please SCRIPT:edit")
+    proposed(editor, "two = 22")
+    return path, editor, claude
+
+
 def left_alone(neovim: Neovim, windows: int = 1) -> None:
     """Wait until no proposal is there, and as many windows as before."""
     neovim.wait_lua(f"(function() {PROPOSAL} end)() == nil and #vim.api.nvim_list_wins() == ...", windows)
@@ -141,19 +156,14 @@ def test_a_mention_appears_in_the_prompt(home: Home, neovim: Start, shell: Serve
 def test_writing_the_proposal_accepts_it(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
-    """After `:w` the CLI writes the file, and the buffer in Neovim has what was written."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    """After `:w` the CLI writes the file, and the buffer in Neovim has what was written, with a sign."""
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     assert path.read_text() == BEFORE
     editor.keys(":w<CR>")
     claude.wait(DONE)
     assert path.read_text() == AFTER
     left_alone(editor)
-    editor.wait_screen("^two = 22$")
+    editor.wait_screen("^~ two = 22$")
     assert editor.lines() == AFTER.splitlines()
     assert editor.lua("return vim.bo.modified") is False
     assert "modified your proposed changes" not in model.requests[-1].tool_results[-1].text
@@ -163,12 +173,7 @@ def test_closing_the_proposal_rejects_it(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
     """After `:q` nothing is written, and the CLI waits for the person."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     editor.keys(":q<CR>")
     claude.wait("Rejected update to a.py")
     left_alone(editor)
@@ -213,17 +218,12 @@ def test_an_answer_in_the_terminal_closes_the_proposal(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
     """Who answers the CLI's own question needs no verdict in Neovim any more."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     claude.answer("1", question=QUESTION)
     claude.wait(DONE)
     left_alone(editor)
     assert path.read_text() == AFTER
-    editor.wait_screen("^two = 22$")
+    editor.wait_screen("^~ two = 22$")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_an_answer_in_the_terminal_closes_the_proposal(
 def test_a_write_that_asks_nobody_is_seen(
     mode: tuple[str, ...], home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
-    """Neovim loads what the CLI wrote, and tells of a change without a review."""
+    """Neovim loads what the CLI wrote, marks the line, and tells of a change without a review."""
     path = home.write("a.py", BEFORE)
     model.script("edit", *editing(path, ("two = 2", "two = 22")))
     editor = neovim("a.py")
@@ -240,10 +240,30 @@ def test_a_write_that_asks_nobody_is_seen(
     claude = connect(start_claude, shell, *mode)
     claude.prompt("please SCRIPT:edit")
     claude.wait(DONE)
-    editor.wait_screen("^two = 22$")
+    editor.wait_screen("^~ two = 22$")
     (change,) = editor.wait_told("PairsideUnreviewedChange")
     assert change["path"] == str(path)
     assert not any(told.name == "PairsideReviewOpened" for told in editor.told)
+
+
+def test_what_a_shell_command_did_and_its_undo_are_seen(
+    home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
+) -> None:
+    """Neovim loads what the CLI's shell did to an open file, with a sign, and then what `pairside undo` gave back."""
+    subprocess.run(["git", "init", "-q"], cwd=home.project, env=home.environment(), check=True, timeout=10)
+    home.write("a.py", BEFORE)
+    command = tool("Bash", command="sed -i 's/two = 2/two = 22/' a.py", description="as scripted")
+    model.script("shell", [command], [text(DONE)])
+    editor = neovim("a.py")
+    claude = connect(start_claude, shell, "--permission-mode", "acceptEdits", "--allowedTools", "Bash")
+    assert json.loads(shell.do("changes", "--json"))["complete"]
+    claude.prompt("please SCRIPT:shell")
+    claude.wait(DONE)
+    shell.do("changes")  # looks at the work tree: without an Edit in the turn the CLI gives no sign of work
+    editor.wait_screen("^~ two = 22$")
+    shell.do("undo", "a.py")
+    editor.wait_screen("^two = 2$")
+    assert (home.project / "a.py").read_text() == BEFORE
 
 
 # Deaths
@@ -253,12 +273,7 @@ def test_a_cli_that_is_killed_takes_its_proposal_along(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
     """After kill -9 of the CLI its proposal closes by itself, and nothing was written."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     claude.kill9()
     left_alone(editor)
     assert path.read_text() == BEFORE
@@ -288,12 +303,7 @@ def test_a_question_outlives_the_pairside_that_was_killed(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
     """After kill -9 of pairside its proposal is gone from Neovim, and the CLI's own question can be answered."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     os.kill(editor.wait_running()["pid"], signal.SIGKILL)
     left_alone(editor)
     assert path.read_text() == BEFORE
@@ -306,12 +316,7 @@ def test_a_question_outlives_the_neovim_that_was_killed(
     home: Home, model: Model, neovim: Start, shell: Served, start_claude: StartClaude
 ) -> None:
     """After kill -9 of Neovim no lock file is left, and the CLI's own question can be answered."""
-    path = home.write("a.py", BEFORE)
-    model.script("edit", *editing(path, ("two = 2", "two = 22")))
-    editor = neovim("a.py")
-    claude = connect(start_claude, shell)
-    claude.prompt("please SCRIPT:edit")
-    proposed(editor, "two = 22")
+    path, editor, claude = reviewed(home, model, neovim, shell, start_claude)
     editor.kill()
     editor.wait_end()
     until(lambda: not home.lock_files, timeout=5, what="the lock file gone")
@@ -377,7 +382,7 @@ def test_a_proposal_from_neovims_own_terminal_is_decided(
     editor.wait_screen(DONE if content == AFTER else "Rejected update to a.py|User rejected update")
     left_alone(editor, windows=2)
     assert path.read_text() == content
-    editor.wait_screen("^two = 22" if content == AFTER else "^two = 2")
+    editor.wait_screen("^~ two = 22" if content == AFTER else "^two = 2")
 
 
 def test_the_cli_in_neovims_own_terminal_ends_with_neovim(home: Home, neovim: Start, shell: Served) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def warned(served: Served) -> list[str]:
     return [line.partition(" ! ")[2] for line in served.output.splitlines() if " ! " in line]
 
 
+def changes_told(served: Served) -> list[tuple[str, bool]]:
+    """The files of the latest turn's changes, and whether each was reviewed."""
+    turns = json.loads(served.do("changes", "--json"))["turns"]
+    return [(change["path"], change["reviewed"]) for turn in turns for change in turn["changes"]]
+
+
 @pytest.mark.parametrize("mode", [None, "auto", "acceptEdits"])
 def test_where_the_cli_asks_nobody_each_write_is_told_and_why_once(
     mode: str | None, home: Home, model: Model, served: Served, start_claude: StartClaude
@@ -84,23 +91,28 @@ def test_where_the_diff_tool_is_the_terminal_the_same_is_told(
     assert json.loads(served.do("reviews", "--json")) == []
 
 
+def accept(served: Served, number: int) -> bool:
+    """Accept a proposal; whether it was there."""
+    return served.run("accept", str(number)).returncode == 0
+
+
 def test_in_manual_mode_nothing_is_told_of_that(
     home: Home, model: Model, served: Served, start_claude: StartClaude
 ) -> None:
-    """Each write was reviewed: there is nothing to warn of, and nothing in the list."""
+    """Each write was reviewed: there is nothing to warn of, and the list marks them so."""
     path, new = home.write("a.py", BEFORE), home.project / "new.txt"
     script(model, path, new)
     claude = connect(start_claude, served, "manual")
     claude.prompt("please SCRIPT:write")
-    for _ in range(2):
-        served.wait_review()
-        served.do("accept")
-        served.wait(lambda now: now["pending_reviews"] == 0)
+    for number in (1, 2):
+        # By its number: the second proposal may come before anybody has seen that none waits.
+        accepted = partial(accept, served, number)
+        until(accepted, timeout=20, what=f"proposal {number}")
     claude.wait(DONE)
     claude.prompt("/exit")
     claude.wait_end()
     served.wait(lambda now: now["client_count"] == 0)
-    assert (warned(served), json.loads(served.do("changes", "--json"))) == ([], [])
+    assert (warned(served), changes_told(served)) == ([], [(str(path), True), (str(new), True)])
 
 
 def test_the_mode_is_called_on_the_screen_what_the_message_calls_it(
@@ -144,7 +156,8 @@ def test_a_proposal_stays_in_the_terminal_where_the_person_wants_that(
         claude.wait(DONE)
         assert path.read_text() != BEFORE
         assert new.read_text() == "new\n"
-        assert json.loads(served.do("changes", "--json")) == []
+        assert changes_told(served) == [(str(path), True), (str(new), True)]
+        assert (served.status()["unreviewed_changes"], warned(served)) == (0, [])
         assert served.stop() == 0
 
 

@@ -332,11 +332,12 @@ class Neovim:
         """How many windows, tabs, buffers, autocmds and namespaces there are: the same before and after.
 
         What Neovim makes for itself is left out: an autocmd of matchparen.vim for each buffer that is shown, until
-        Neovim rests, and the namespaces of its highlighter.
+        Neovim rests, and the autocmds and namespaces of its highlighter.
         """
         counts: dict[str, int] = self.lua(
             """local kept = vim.tbl_filter(function(one)
               return not (one.event == "SafeState" and one.command:find("Highlight_Matching_Pair", 1, true))
+                and not (one.group_name or ""):find("^nvim%.treesitter")
             end, vim.api.nvim_get_autocmds({}))
             return {
               windows = #vim.api.nvim_list_wins(), tabs = #vim.api.nvim_list_tabpages(),

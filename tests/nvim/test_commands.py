@@ -60,7 +60,11 @@ def test_arguments_are_completed(running: Start, home: Home) -> None:
     assert completed(editor, "Pairside review-where t") == ["terminal", "toggle"]
     assert completed(editor, "Pairside layout u") == ["unified"]
     assert completed(editor, "Pairside log ") == ["wire"]
-    assert completed(editor, "Pairside changes ") == ["patch"]
+    assert completed(editor, "Pairside changes ") == ["all", "patch", "quickfix"]
+    assert completed(editor, "Pairside change ") == ["next", "prev", "signs"]
+    assert completed(editor, "Pairside undo ") == ["file", "turn", "last"]
+    assert completed(editor, "Pairside undo file a") == ["a\\ file.txt"]
+    assert completed(editor, "Pairside diff ") == ["turn", "a\\ file.txt"]
     assert completed(editor, "Pairside add a") == ["a\\ file.txt"]
     assert completed(editor, "Pairside add a\\ f") == ["a\\ file.txt"]
     assert completed(editor, "ClaudeCodeAdd a\\ f") == ["a\\ file.txt"]
@@ -188,7 +192,7 @@ def test_changes_without_a_review_are_listed_and_lead_to_the_file(connected: Con
     """`changes` lists what was written, Enter opens the file, and `changes patch` shows the differences."""
     editor = connected.neovim
     typed(editor, "Pairside changes")
-    editor.wait_screen("No agent wrote anything without a review")
+    editor.wait_screen("No agent changed anything")
     editor.keys("q")
     path = connected.home.write("a b.txt", "old\n")
     write_unreviewed(connected.agent, connected.home, "a b.txt", "new\n")
@@ -198,8 +202,9 @@ def test_changes_without_a_review_are_listed_and_lead_to_the_file(connected: Con
     editor.wait_screen(r"│\+new\s")
     editor.keys("q")
     typed(editor, "Pairside changes")
-    editor.wait_screen(r"Claude Code: modified a b\.txt \+1 -1")
-    editor.keys("<CR>")
+    editor.wait_screen(r"Turn 1 .* Claude Code \(pid \d+\)")
+    editor.wait_screen(r"  modified a b\.txt \+1 -1")
+    editor.keys("j<CR>")
     editor.wait_lua("vim.api.nvim_buf_get_name(0) == ...", str(path))
 
 

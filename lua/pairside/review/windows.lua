@@ -312,6 +312,16 @@ local function half(shown, layout)
   give(shown.window, whole - math.floor(whole / 2))
 end
 
+-- Takes the first window of a review, and opens the second where the layout has one.
+local function fill(shown, review, layout, first)
+  if layout == "unified" then
+    shown.window = first
+  else
+    shown.original_window = first
+    shown.window = split(shown, review.buffer, first, layout == "vertical" and "right" or "below")
+  end
+end
+
 -- Opens the windows in a tab of their own.
 local function in_new_tab(shown, review, layout, original)
   vim.cmd.tabnew()
@@ -322,12 +332,7 @@ local function in_new_tab(shown, review, layout, original)
   if api.nvim_buf_is_valid(empty) and #vim.fn.win_findbuf(empty) == 0 then
     pcall(api.nvim_buf_delete, empty, { force = true })
   end
-  if layout == "unified" then
-    shown.window = window
-  else
-    shown.original_window = window
-    shown.window = split(shown, review.buffer, window, layout == "vertical" and "right" or "below")
-  end
+  fill(shown, review, layout, window)
 end
 
 -- The window with the terminal of the agent that proposes; one of any agent where that runs elsewhere.
@@ -395,12 +400,7 @@ local function in_this_tab(shown, review, layout, original, may_borrow)
     local window, side, size = beside(tabpage)
     place = split(shown, first, window, side, size)
   end
-  if layout == "unified" then
-    shown.window = place
-  else
-    shown.original_window = place
-    shown.window = split(shown, review.buffer, place, layout == "vertical" and "right" or "below")
-  end
+  fill(shown, review, layout, place)
 end
 
 local function narrow_terminals(shown)

@@ -136,6 +136,15 @@ local function give_back(one, closing, close)
   end
 end
 
+--- Goes to a window of a terminal, and remembers where the person came from.
+---@param one table the terminal
+---@param window integer
+function M.enter(one, window)
+  local current = vim.api.nvim_get_current_win()
+  one.came_from = current ~= window and current or one.came_from
+  vim.api.nvim_set_current_win(window)
+end
+
 --- Shows a terminal in the current tab page.
 ---@param one table the terminal
 ---@param focus boolean
@@ -168,8 +177,7 @@ function M.show(one, focus)
     end
   end
   if focus then
-    one.came_from = vim.api.nvim_get_current_win() ~= window and vim.api.nvim_get_current_win() or one.came_from
-    vim.api.nvim_set_current_win(window)
+    M.enter(one, window)
   end
   return window
 end

@@ -84,8 +84,7 @@ function M.show(one, focus)
     end
   end
   if focus then
-    one.came_from = vim.api.nvim_get_current_win() ~= window and vim.api.nvim_get_current_win() or one.came_from
-    vim.api.nvim_set_current_win(window)
+    native.enter(one, window)
   end
   return window
 end

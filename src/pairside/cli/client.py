@@ -23,6 +23,8 @@ ELSEWHERE_SECONDS = 0.25
 """How long to wait for a server that surely serves another folder."""
 ANSWER_SECONDS = 30.0
 """A comparison of two texts may take git 10 s."""
+LONG_SECONDS = {"undo": 600.0}
+"""How long the answer may take of what may be about thousands of files, each of which is written to the disk."""
 CHUNK = 1 << 20
 RECONNECT_SECONDS = 15.0
 RECONNECT_POLL = 0.05
@@ -138,7 +140,7 @@ class Server:
             NotAnswering: There was no answer within half a minute.
         """
         id = self.send(method, params or {})
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + LONG_SECONDS.get(method, ANSWER_SECONDS)
         while True:
             message = self._message(deadline - time.monotonic())
             if message.get("id") == id and "method" not in message:

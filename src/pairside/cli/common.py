@@ -13,6 +13,7 @@ import click
 
 from pairside.cli.client import REFUSED, Closed, NotAnswering, Refused, Server, find
 from pairside.cli.exits import Exit, Failure
+from pairside.phrases import sentence
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -43,25 +44,27 @@ def asks(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def told(server: Server) -> Iterator[None]:
-    """Turn what a server refuses, or fails to do, into the end of the command; closes the conversation."""
+def refusals() -> Iterator[None]:
+    """Turn a no into the end of the command."""
     try:
         yield
     except Refused as refused:
         status = Exit.REFUSED if refused.code == REFUSED else Exit.FAILED
         raise Failure(sentence(refused.message), status) from None
+
+
+@contextmanager
+def told(server: Server) -> Iterator[None]:
+    """Turn what a server refuses, or fails to do, into the end of the command; closes the conversation."""
+    try:
+        with refusals():
+            yield
     except Closed:
         raise Failure(f"The server on port {server.port} closed the connection.") from None
     except NotAnswering:
         raise Failure(f"The server on port {server.port} does not answer.") from None
     finally:
         server.close()
-
-
-def sentence(text: str) -> str:
-    """A message as a sentence of its own."""
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?", ")")) else text + "."
 
 
 def print_json(value: Any, *, line: bool = False) -> None:
@@ -82,3 +85,12 @@ def work_tree(folder: str) -> str:
             return folder
         top = os.path.dirname(top)
     return top
+
+
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def coloured(line: str) -> str:
+    """A line of a diff, coloured by its first character."""
+    colour = _COLOURS.get(line[:1])
+    return click.style(line, fg=colour) if colour else line

@@ -9,9 +9,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from pairside.cli.client import NOT_PENDING, Refused, Server, find
-from pairside.cli.common import as_json, asks, print_json, sentence
+from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import headline, verdict
+from pairside.phrases import headline, sentence, verdict
 
 _NUMBERS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
@@ -55,13 +55,21 @@ class HunkNumbers(click.ParamType[list[int]]):
         """The numbers, sorted."""
         if isinstance(value, list):
             return value
-        chosen: set[int] = set()
-        for part in value.split(","):
-            match = _NUMBERS.fullmatch(part.strip())
-            if match is None or int(match[1]) == 0 or int(match[2] or match[1]) - int(match[1]) not in range(100_000):
-                self.fail(f"{value!r} is no list of hunks; say for example 1,3 or 1-3", param, ctx)
-            chosen.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-        return sorted(chosen)
+        chosen = numbers(value)
+        if chosen is None:
+            self.fail(f"{value!r} is no list of hunks; say for example 1,3 or 1-3", param, ctx)
+        return chosen
+
+
+def numbers(text: str) -> list[int] | None:
+    """The numbers, each once and sorted, that stand in a text like `1,3` or `1-3,5`; None if that is not what it is."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = _NUMBERS.fullmatch(part.strip())
+        if match is None or int(match[1]) == 0 or int(match[2] or match[1]) - int(match[1]) not in range(100_000):
+            return None
+        chosen.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return sorted(chosen)
 
 
 def meant(server: Server, id: int | None) -> tuple[int, list[dict[str, Any]]]:

@@ -19,7 +19,7 @@ import click
 from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Failure
-from pairside.cli.lines import count
+from pairside.phrases import count
 from pairside.text import decode_file, path_of, printable, utf16_length
 
 DEFAULT_SOURCE = "import"

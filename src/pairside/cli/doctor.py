@@ -32,7 +32,7 @@ from pairside.agents.claude import discovery, settings
 from pairside.cli.client import Closed, NotAnswering, Refused, Server, Several, find, here, nearness, parsed, result
 from pairside.cli.common import as_json, choosing, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import agent_of, count
+from pairside.phrases import agent_of, count
 from pairside.text import cut, printable, within
 
 OK, WARN, FAIL = "ok", "warn", "fail"

@@ -90,10 +90,12 @@ async def _serve(input: IO[bytes], output: IO[bytes], signals: Signals) -> int:
     """Serve until the editor leaves, or somebody asks to stop; returns the exit status."""
     import asyncio
 
+    from pairside.cli.loop import complain_in_words
     from pairside.editors.frontend import Framed, FrontendEditor
     from pairside.jsonrpc import INVALID_REQUEST, RpcError
 
     loop = asyncio.get_running_loop()
+    complain_in_words(loop)
     stopping = asyncio.Event()
     editor = FrontendEditor(await Framed.over(input, output))
     conversation = asyncio.create_task(editor.run())
@@ -146,7 +148,6 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
     import asyncio
 
     from pairside.cli.serve import next_version
-    from pairside.editors.frontend import real_folders
     from pairside.serve import StartError, serving
 
     try:
@@ -158,12 +159,13 @@ async def _served(editor: FrontendEditor, hello: Hello, conversation: Any, stopp
     logging.getLogger("websockets").setLevel(max(logging.INFO, logging.getLogger().level))
     try:
         async with serving(
-            real_folders(hello.folders),
+            tuple(hello.folders),
             limits=settings.limits,
             environment=os.environ,
             editor=editor,
             share=settings.share,
             reviews_here=settings.review_where == "here",
+            recording=settings.changes,
             hooks=settings.hooks,
             next_version=next_version,
         ) as served:

@@ -1,9 +1,8 @@
-"""Owns the commands that look, and the one that stops: status, reviews, show, changes, log, stop."""
+"""Owns the commands that look, and the one that stops: status, reviews, show, log, stop."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -13,24 +12,20 @@ import click
 import pairside as package
 from pairside import runtime
 from pairside.cli.client import NotAnswering, Server, Several, find
-from pairside.cli.client import here as _here
-from pairside.cli.common import as_json, asks, choosing, print_json, told, work_tree
+from pairside.cli.common import as_json, asks, choosing, coloured, print_json, told
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import (
+from pairside.phrases import (
     agent_of,
     clock,
-    coloured,
     count,
     departure,
     headline,
     line_of,
     sharing,
-    shown,
-    sizes,
     warnings,
     whole,
 )
-from pairside.text import printable, printable_line
+from pairside.text import printable
 
 STOP_SECONDS = 5.0
 
@@ -182,64 +177,6 @@ def show(server: Server, id: int | None, as_json: bool) -> None:
     for warning in warnings(proposal, pending):
         click.echo(warning)
     click.echo("\n".join(coloured(line) for line in whole(proposal)))
-
-
-@click.command()
-@click.option("--patch", is_flag=True, help="Print what they amount to as a patch, which git apply -R takes back.")
-@as_json
-@asks
-def changes(server: Server, patch: bool, as_json: bool) -> None:
-    """List what agents wrote without a review, oldest first.
-
-    The names in a patch are relative to the top of the git work tree that holds the current folder, or to the current
-    folder where there is none: apply it there. What it leaves out is told on standard error. A patch goes to a
-    terminal with everything escaped that the terminal would obey, and to a file or a pipe exactly as it is.
-    """
-    if patch:
-        _patches(server, as_json=as_json)
-        return
-    found = server.request("changes")
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        click.echo("No agent wrote anything without a review.")
-    for change in found:
-        note = f" [{printable(change['note'])}]" if change["note"] else ""
-        click.echo(
-            f"{change['id']}  {clock(change['at'])}  {agent_of(change)}: {change['kind']} "
-            f"{shown(change['path'])}{sizes(change)}{note}"
-        )
-
-
-def _patches(server: Server, *, as_json: bool) -> None:
-    here = _here(None)
-    root = work_tree(here)
-    found = server.request("changes/patches", {"root": root})
-    if as_json:
-        print_json(found)
-        return
-    inside = here.rstrip("/") + "/"
-    for change in found:
-        if change["patch"] is None:
-            click.echo(f"No patch for {shown(change['path'])}: {printable(change['note'])}.", err=True)
-        else:
-            _print_patch(change["patch"])
-    # git says nothing about what it leaves out there.
-    if any(change["patch"] is not None and not change["path"].startswith(inside) for change in found):
-        click.echo(
-            f"Apply it in {printable(root)}: git would leave out what lies outside of the current folder.", err=True
-        )
-
-
-def _print_patch(text: str) -> None:
-    stream = sys.stdout.buffer
-    if stream.isatty():
-        for line in text.removesuffix("\n").split("\n"):
-            click.echo(coloured(printable_line(line)))
-    else:
-        stream.write(text.encode("utf-8", "surrogatepass"))
-        stream.flush()
 
 
 @click.command()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from pairside.cli.client import RECONNECT_SECONDS, Closed, NotAnswering, Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Failure
-from pairside.cli.lines import count
 from pairside.text import printable
 
 
@@ -20,13 +17,12 @@ def restart(server: Server, as_json: bool) -> None:
     """Start the server of this folder anew, after an upgrade.
 
     The port and the token stay the same, so agents come back by themselves. What is pending can be decided in their
-    terminals, and what was written without a review is forgotten: pairside changes --patch keeps it in a file. What was
-    selected and opened is forgotten too. If it would not start again, the one that runs goes on.
+    terminals, and what was selected and opened is forgotten. Changes are kept, unless changes.keep is false. If it
+    would not start again, the one that runs goes on.
     """
     port, before = server.port, server.facts["version"]
-    told: dict[str, Any] | None = None
     try:
-        told = server.request("restart")
+        server.request("restart")
         server.wait_closed(RECONNECT_SECONDS)
     except NotAnswering:
         raise Failure(f"pairside on port {port} (pid {server.facts['pid']}) does not stop.") from None
@@ -45,5 +41,3 @@ def restart(server: Server, as_json: bool) -> None:
         return
     versions = printable(after) if after == before else f"{printable(after)} (it was {printable(before)})"
     click.echo(f"pairside {versions} serves on port {port} again; agents come back by themselves.")
-    if told is not None and told["unreviewed_changes"]:
-        click.echo(f"{count(told['unreviewed_changes'], 'change')} without a review: forgotten.")

@@ -10,23 +10,23 @@ from typing import Any
 import click
 
 from pairside import runtime
-from pairside.cli.client import NOT_PENDING, RECONNECT_SECONDS, REFUSED, Closed, Refused, Server
-from pairside.cli.common import asks, print_json, sentence
+from pairside.cli.client import NOT_PENDING, RECONNECT_SECONDS, REFUSED, Closed, Refused, Server, find
+from pairside.cli.common import choosing, coloured, print_json, told
 from pairside.cli.decide import ask_about, review_id
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import (
+from pairside.cli.terminal import Dialogue, Left
+from pairside.phrases import (
     WHY_NO_REVIEW,
     Commentary,
-    coloured,
     count,
     headline,
     hunk_lines,
+    sentence,
     shown,
     verdict,
     warnings,
     whole,
 )
-from pairside.cli.terminal import Dialogue, Left
 from pairside.text import printable
 
 HUNK_HELP = """\
@@ -153,7 +153,8 @@ class Session:
         """Say what nobody who watched here was told when it happened."""
         changes = self._server.request("status")["unreviewed_changes"]
         if changes:
-            self._dialogue.say(f"! {count(changes, 'change')} so far without a review here. {WHY_NO_REVIEW}")
+            go = "Go through what was changed: pairside review --changes"
+            self._dialogue.say(f"! {count(changes, 'change')} so far without a review here. {WHY_NO_REVIEW} {go}")
 
     def _again(self, *, only: int | None, once: bool) -> int:
         """Go on with a server that was started anew; its agents come back, and what was pending is in their terminals.
@@ -356,7 +357,8 @@ class Session:
 
     def _edit(self, told: dict[str, Any], left_out: Sequence[int] = ()) -> None:
         """Let the person edit the proposal, without the hunks that they left out; returns if they could not."""
-        from pairside.cli.texts import Draft
+        from pairside.cli.texts import edited as edited_in
+        from pairside.draft import Draft
 
         text = told["proposed"]
         if left_out:
@@ -365,7 +367,7 @@ class Session:
             edited = text
             try:
                 while True:
-                    edited = draft.edit()
+                    edited = edited_in(draft)
                     answer = self._ask("Accept the edited text?", "ynesq?", EDIT_HELP)
                     if answer == "n":
                         self._reject(told)
@@ -446,15 +448,41 @@ def _without(told: dict[str, Any], left_out: Sequence[int]) -> str:
 @click.command()
 @review_id
 @click.option("--once", is_flag=True, help="Review what is pending now, and do not wait for more.")
+@click.option("--changes", is_flag=True, help="Go through what agents have changed, and undo of it what you like.")
+@click.option("--turn", metavar="N", type=click.IntRange(1), help="With --changes: what this turn changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each decision as a line of JSON; ask on standard error.")
-@asks
+@choosing
 @click.pass_context
-def review(context: click.Context, server: Server, id: int | None, once: bool, as_json: bool) -> None:
+def review(
+    context: click.Context,
+    id: int | None,
+    once: bool,
+    changes: bool,
+    turn: int | None,
+    as_json: bool,
+    port: int | None,
+    workspace: str | None,
+) -> None:
     """Review proposals hunk by hunk as they come.
 
     With ID it is about that one alone. For each hunk: y accepts it, n leaves it out, a and d do so for all that
     follow, e edits the proposal in $VISUAL or $EDITOR, s skips the review, q quits, ? helps. What is skipped, and all
     that is pending at the end, stays pending.
+
+    With --changes it is about what was written already, in the latest turn or in turn N: y undoes a hunk, n keeps it.
+    That works where no server runs, too.
     """
-    commentary = Commentary(warnings=True)
-    context.exit(Session(server, programs=as_json, commentary=commentary).run(only=id, once=once))
+    if not changes:
+        if turn is not None:
+            raise Failure("--turn is for --changes.", Exit.USAGE)
+        server = find(port=port, workspace=workspace)
+        with told(server):
+            session = Session(server, programs=as_json, commentary=Commentary(warnings=True))
+            context.exit(session.run(only=id, once=once))
+    if id is not None or once:
+        raise Failure("--changes is about changes, not about proposals: leave ID and --once out.", Exit.USAGE)
+    from pairside.cli.kept import answering
+    from pairside.cli.walk import Walk
+
+    with answering(port, workspace) as source:
+        context.exit(Walk(source, programs=as_json).run({} if turn is None else {"turn": turn}))

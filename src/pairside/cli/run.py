@@ -17,9 +17,9 @@ import click
 from pairside import runtime
 from pairside.agents.claude.environment import CLAUDE, OPENCODE, Environment, beside
 from pairside.cli.client import Closed, NotAnswering, Refused, Server, Several, find, here
-from pairside.cli.common import as_json, choosing, print_json, told, work_tree
+from pairside.cli.common import as_json, choosing, print_json, told
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import agent_of, count, shown
+from pairside.phrases import agent_of, count, shown
 from pairside.text import links, printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -31,9 +31,6 @@ CONNECT_SECONDS = 5.0
 RETURN_SECONDS = 20.0
 """How long a server that closed the connection may take to come back: longer than agents wait for it."""
 RETRY_SECONDS = 0.5
-ERROR_LINES = 20
-PATCHES_KEPT = 20
-
 _MODES = ("--permission-mode", "--dangerously-skip-permissions")
 """The options of Claude Code that choose a permission mode."""
 
@@ -71,7 +68,8 @@ def run(
 
     COMMAND is claude unless another one is given. A server that serves the folder is joined, that of an editor before
     one of pairside alone; where none does, one is started and ends with the agent. At the end the files are listed
-    that the agent changed without a review.
+    that the agent changed without a review. Also then "pairside changes" shows all of it, and "pairside undo" takes it
+    back.
 
     A shell or a script works too: the agents that are started in it connect.
 
@@ -86,7 +84,7 @@ def run(
     if prints:
         _say(f"{printable(words[0])} --print connects to no IDE: it sees no selection, and no edit comes to a review.")
     with contextlib.ExitStack() as stack:
-        server, ends = _joined_or_started(port, workspace, words[0], stack)
+        server = _joined_or_started(port, workspace, words[0], stack)
         current = here(None)
         if not server.serves(current):
             _say(
@@ -99,7 +97,7 @@ def run(
         elif review and facts["review_where"] == "terminal":
             _say("Its proposals are answered in its own terminal: review.where is terminal.")
         elif review and server.facts["editor"] == "pairside":
-            _say("Its proposals wait for you in another terminal: pairside review")
+            _say("Its proposals wait for you in another terminal: pairside")
         changed = beside(os.environ, agent=agent, port=server.port, lock_file=facts["lock_file"])
         for note in changed.notes:
             _say(f"Note: {printable(note)}")
@@ -111,7 +109,7 @@ def run(
         watch.leave()
         if agent == CLAUDE and not prints and not watch.connected and _should_have_connected(words, ran, status):
             _say("Claude Code did not connect. To see why: pairside doctor")
-        _tell_changes(watch, ends=ends, review=review)
+        _tell_changes(watch, review=review)
     context.exit(status)
 
 
@@ -218,28 +216,21 @@ def _joined(port: int | None, workspace: str | None) -> Server:
         return chosen
 
 
-def _joined_or_started(
-    port: int | None, workspace: str | None, name: str, stack: contextlib.ExitStack
-) -> tuple[Server, bool]:
-    """The server for an agent, and whether it ends with `stack`. Says which one it is."""
+def _joined_or_started(port: int | None, workspace: str | None, name: str, stack: contextlib.ExitStack) -> Server:
+    """The server for an agent; one that is started ends with `stack`. Says which one it is."""
     try:
-        return _join(port, workspace), False
+        return _join(port, workspace)
     except Failure as failure:
         if failure.exit_code != Exit.NO_SERVER or port is not None:
             raise
-    import tempfile
+    from pairside.cli.companion import aside
 
-    from pairside.cli.companion import companion
-
+    errors = stack.enter_context(aside())
     try:
-        errors = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it
-    except OSError as error:
-        raise Failure(f"A temporary file cannot be made: {error.strerror}. Set TMPDIR to another folder.") from None
-    try:
-        own = stack.enter_context(companion([here(workspace)], errors=errors))
+        own = stack.enter_context(_own(here(workspace), errors))
     except Failure as failure:
         if failure.exit_code == Exit.SERVED:  # somebody else was quicker
-            return _join(port, workspace), False
+            return _join(port, workspace)
         _tell_errors(errors)
         raise
     stack.callback(_tell_errors, errors)
@@ -248,7 +239,18 @@ def _joined_or_started(
         f"pairside {server.facts['version']} serves {_folders(server)} on port {own} "
         f"until {printable(os.path.basename(name))} ends."
     )
-    return server, True
+    return server
+
+
+@contextlib.contextmanager
+def _own(folder: str, errors: IO[bytes]) -> Iterator[int]:
+    """A server of our own while the block runs; gives its port, and says at the end if others keep it."""
+    from pairside.cli.companion import USED, companion
+
+    with companion([folder], errors=errors, until=USED) as own:
+        yield own.port
+    if own.goes_on:
+        _say("Others use pairside: it goes on until they have left. To stop it now: pairside stop")
 
 
 def _join(port: int | None, workspace: str | None) -> Server:
@@ -265,10 +267,10 @@ def _folders(server: Server) -> str:
 
 def _tell_errors(errors: IO[bytes]) -> None:
     """Say what a server of our own had to say, now that nobody else needs the screen."""
-    with contextlib.suppress(OSError):
-        errors.seek(0)
-        for line in errors.read().decode("utf-8", "replace").splitlines()[-ERROR_LINES:]:
-            _say(printable(line))
+    from pairside.cli.companion import said
+
+    for line in said(errors):
+        _say(line)
 
 
 def _status(server: Server) -> dict[str, Any]:
@@ -317,8 +319,6 @@ class Watch:
     def __init__(self, server: Server) -> None:
         self.process = 0
         """The program; set it before anything is heard."""
-        self.clients: set[int] = set()
-        """Those that belong to it, by the ids that the server has now given them; also when they have left."""
         self.connected = False
         """Whether there ever was one."""
         self.lost = False
@@ -326,6 +326,9 @@ class Watch:
         self.port = server.port
         self._server: Server | None = None
         self._here: set[int] = set()
+        self._processes: set[int] = set()
+        """Those of the clients that belong to it; also when they have left."""
+        self._since = time.time()
         self._until = 0.0
         self._follow(server)
 
@@ -362,27 +365,16 @@ class Watch:
             select.select([self._server], [], [], left)
             self.hear()
 
-    def changes(self) -> list[dict[str, Any]] | None:
-        """What the program changed without a review, oldest first; None if the server is not there to tell."""
+    def turns(self) -> list[dict[str, Any]] | None:
+        """What the program changed, turn by turn, oldest first; None if the server is not there to tell."""
         if self._server is None:
             return None
         try:
-            changes: list[dict[str, Any]] = self._server.request("changes")
+            answer = self._server.request("changes", {"all": True})
         except (Closed, NotAnswering, Refused):
             self._lose()
             return None
-        return [change for change in changes if change["client_id"] in self.clients]
-
-    def patches(self, root: str) -> list[dict[str, Any]]:
-        """What was written without a review amounts to, file by file, with names from `root`."""
-        if self._server is None:
-            return []
-        try:
-            patches: list[dict[str, Any]] = self._server.request("changes/patches", {"root": root})
-        except (Closed, NotAnswering, Refused):
-            self._lose()
-            return []
-        return patches
+        return [turn for turn in answer["turns"] if turn["pid"] in self._processes and turn["began_at"] >= self._since]
 
     def close(self) -> None:
         """Let the server go."""
@@ -405,7 +397,7 @@ class Watch:
     def _arrived(self, client: int, pid: int | None) -> None:
         if self.process and pid is not None and (pid == self.process or self.process in runtime.ancestors(pid)):
             self.connected = True
-            self.clients.add(client)
+            self._processes.add(pid)
             self._here.add(client)
 
     def _lose(self) -> None:
@@ -419,61 +411,66 @@ class Watch:
 
     def _return(self) -> None:
         with contextlib.suppress(Failure):
-            server = find(port=self.port)
-            self.clients.clear()  # one that comes back gives out its ids anew
-            self._follow(server)
+            self._follow(find(port=self.port))
 
 
-def _tell_changes(watch: Watch, *, ends: bool, review: bool) -> None:
-    """Say what an agent that has ended changed without a review."""
+def _tell_changes(watch: Watch, *, review: bool) -> None:
+    """Say what an agent that has ended changed without a review, and what can be done about it."""
     if not watch.connected:
         return
-    changes = watch.changes()
+    turns = watch.turns()
     if watch.lost:
-        what, which = ("has stopped", "") if changes is None else ("was restarted", " before that")
-        what_is_missing = f"what was changed without a review{which} is not known"
-        _say(f"pairside on port {watch.port} {what} meanwhile: {what_is_missing}.")
-    if not changes:
+        _tell_lost(watch, is_back=turns is not None)
+    if not turns:
         return
-    files: dict[str, list[dict[str, Any]]] = {}
-    for change in changes:
-        files.setdefault(change["path"], []).append(change)
-    if review:
-        why = 'It left its manual mode, or its diff tool is "terminal" (/config).'
-    else:
-        why = "Be asked first: pairside run --review claude"
-    _say(f"{agent_of(changes[0])} changed {count(len(files), 'file')} without a review. {why}")
-    for path, writes in files.items():
+    unasked: dict[str, list[dict[str, Any]]] = {}
+    by_other_means = set()
+    numbers = set()
+    for turn in turns:
+        for change in turn["changes"]:
+            if change["state"] == "undone" or change["late"]:
+                continue
+            if change["means"] == "other":
+                by_other_means.add(change["path"])
+            elif not change["reviewed"]:
+                unasked.setdefault(change["path"], []).append(change)
+            else:
+                continue
+            numbers.add(turn["turn"])
+    if unasked:
+        if review:
+            why = 'It left its manual mode, or its diff tool is "terminal" (/config).'
+        else:
+            why = "Be asked first: pairside run --review claude"
+        _say(f"{agent_of(turns[0])} changed {count(len(unasked), 'file')} without a review. {why}")
+    for path, writes in unasked.items():
         _say(_line(path, writes))
-    if not ends:
-        _say("The differences: pairside changes --patch")
-        return
-    root = work_tree(here(None))
-    kept = _kept([one["patch"] for one in watch.patches(root) if one["path"] in files and one["patch"]])
-    if kept is not None:  # the server that knows them is about to end
-        _say(f"The differences are kept in {printable(kept)}")
-        _say(f"To take them back, in {printable(root)}: git apply -R {printable(shlex.quote(kept))}")
+    if by_other_means:
+        were = "was" if len(by_other_means) == 1 else "were"
+        also = "also " if unasked else ""
+        _say(f"{count(len(by_other_means), 'file')} {were} {also}changed by other means, as by its shell commands.")
+    if len(numbers) == 1:
+        (number,) = numbers
+        _say(f"See it: pairside changes --turn {number}. Take it back: pairside undo --turn {number}")
+    elif numbers:
+        _say("See it: pairside changes --all. Take it back, turn by turn: pairside undo --turn N")
 
 
-def _kept(patches: Sequence[str]) -> str | None:
-    """The file, for our user alone, in which patches are kept; None if there are none or they cannot be kept.
+def _tell_lost(watch: Watch, *, is_back: bool) -> None:
+    """Say what follows from it that the server was gone in between, or still is."""
+    from pairside import config
 
-    Only the last ones are: they hold what the files hold.
-    """
-    if not patches:
-        return None
-    try:
-        folder = os.path.join(runtime.directory(os.environ), "changes")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        for name in sorted(os.listdir(folder))[: -PATCHES_KEPT + 1]:
-            os.unlink(os.path.join(folder, name))
-        path = os.path.join(folder, time.strftime("%Y%m%d-%H%M%S") + f"-{os.getpid()}.patch")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-            file.write("".join(patches).encode("utf-8", "surrogatepass"))
-    except (OSError, runtime.RuntimeDirectoryError) as error:
-        _say(f"The differences could not be kept: {printable(str(error))}")
-        return None
-    return path
+    kept = False
+    with contextlib.suppress(config.ConfigError):
+        kept = config.load(os.environ).changes.keep
+    if is_back and kept:
+        return  # it knows what it knew before
+    what = "was restarted" if is_back else "has stopped"
+    if kept:
+        _say(f"pairside on port {watch.port} {what} meanwhile. What was changed until then: pairside changes")
+    else:
+        which = " before that" if is_back else ""
+        _say(f"pairside on port {watch.port} {what} meanwhile: what was changed{which} is not known.")
 
 
 def _line(path: str, writes: Sequence[dict[str, Any]]) -> str:

@@ -20,21 +20,28 @@ import click
 import pairside as package
 from pairside import config
 from pairside.cli.client import Closed, NotAnswering, Refused, Server, find, servers_near
-from pairside.cli.common import json_text
+from pairside.cli.common import coloured, json_text
+from pairside.cli.companion import BOUND, EXPECTED, GOES_ON, WAYS
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import Commentary, clock, coloured, headline, warnings, whole
 from pairside.cli.signals import Signals
+from pairside.phrases import Commentary, clock, headline, warnings, whole
 from pairside.text import printable
 
 if TYPE_CHECKING:
+    import asyncio
+
     from pairside.serve import Serving
 
 CHECKED = "PAIRSIDE_CHECKED"
 """The variable by which a process knows that it is only to tell whether it would start; the id of its parent."""
 CHECK_SECONDS = 15.0
+COME_BACK_SECONDS = 20.0
+"""So long agents that did not say goodbye may take to come back: Claude Code tries for about 15 s."""
 DIFF_LINES = 200
 """Of a longer diff only the start is told; `pairside show` has the rest."""
+LEAVE_SECONDS = 0.5
 LINES_WAITING = 10_000
+LOOK_SECONDS = 0.1
 RESTARTED = "PAIRSIDE_RESTARTED"
 """The variable by which a process that was started anew knows it: its own id."""
 PRINT_SECONDS = 1.0
@@ -63,20 +70,21 @@ def ports_and_log(port_range: str | None, verbose: int) -> dict[str, str]:
 @click.option("--new", is_flag=True, help="Serve even if another pairside serves the folder already.")
 @click.option("--verbose", "-v", count=True, help="Tell more: -v progress and calls, -vv everything.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, the first when ready.")
-@click.option("--companion", is_flag=True, hidden=True)
+@click.option("--companion", type=click.Choice(WAYS), hidden=True)
 def serve(
     workspace: tuple[str, ...] = (),
     port_range: str | None = None,
     new: bool = False,
     verbose: int = 0,
     as_json: bool = False,
-    companion: bool = False,
+    companion: str | None = None,
 ) -> None:
     """Serve folders to agents until stopped.
 
     The first line says that agents can connect. Then come the agents that arrive and leave, the proposals with the
-    commands that decide them, the decisions, and what was written without a review. SIGTERM, SIGINT and SIGHUP end it
-    with status 0. The exit status is 7 if another pairside serves the folder already.
+    commands that decide them, the decisions, what was written without a review, what each turn changed in all, and
+    undos. SIGTERM, SIGINT and SIGHUP end it with status 0. The exit status is 7 if another pairside serves the folder
+    already.
     """
     signals = Signals()
     restarted = _restarted()
@@ -101,7 +109,9 @@ def serve(
     logging.getLogger("websockets").setLevel(max(logging.INFO, logging.getLogger().level))
     try:
         teller = None if companion else _Json(output) if as_json else _Prose(output, calls=verbose > 0)
-        again = asyncio.run(_serve(list(workspace), settings, output, teller, signals, new=new, restarted=restarted))
+        again = asyncio.run(
+            _serve(list(workspace), settings, output, teller, signals, new=new, restarted=restarted, until=companion)
+        )
     finally:
         output.close(PRINT_SECONDS)
         if again is None:
@@ -185,16 +195,20 @@ async def _serve(
     *,
     new: bool,
     restarted: bool,
+    until: str | None,
 ) -> Serving | None:
     """Serve until stopped; returns the server if this process is to start it anew.
 
-    Without a `teller` only the port is printed, and the end of standard input is the end.
+    Without a `teller` only the port is printed, and after the end of standard input it ends when `until` says, one of
+    `companion.WAYS`.
     """
     import asyncio
 
+    from pairside.cli.loop import complain_in_words
     from pairside.serve import StartError, real_folders, serving
 
     loop = asyncio.get_running_loop()
+    complain_in_words(loop)
     stopping = asyncio.Event()
     starting = asyncio.current_task()
     assert starting is not None
@@ -210,8 +224,12 @@ async def _serve(
     def parent() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            stop()
+            if until != BOUND and started:
+                left.set()
+            else:
+                stop()
 
+    left = asyncio.Event()
     started = False
     if teller is None:
         loop.add_reader(0, parent)
@@ -225,6 +243,7 @@ async def _serve(
                 environment=os.environ,
                 share=settings.share,
                 reviews_here=settings.review_where == "here",
+                recording=settings.changes,
                 hooks=settings.hooks,
                 next_version=next_version,
                 again=restarted,
@@ -237,13 +256,19 @@ async def _serve(
                     teller.ready(served)
                     watcher = threading.Thread(target=_watch, args=(served.port, teller), name="observer", daemon=True)
                     watcher.start()
-                asked = loop.create_task(stopping.wait())
-                ended = loop.create_task(served.stopped.wait())
+                ends = {
+                    loop.create_task(end)
+                    for end in (
+                        stopping.wait(),
+                        served.stopped.wait(),
+                        _unused(served, left, output, restarted=restarted, until=until),
+                    )
+                }
                 try:
-                    await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    asked.cancel()
-                    ended.cancel()
+                    for end in ends:
+                        end.cancel()
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
@@ -254,6 +279,38 @@ async def _serve(
     if teller is not None:
         teller.stopped()
     return None
+
+
+async def _unused(served: Serving, left: asyncio.Event, output: Output, *, restarted: bool, until: str | None) -> None:
+    """Wait until whoever started the server has left it, nobody else uses it, and no agent is expected back.
+
+    If that takes longer than a look it is told once, with `GOES_ON`.
+    """
+    import asyncio
+    import time
+
+    from pairside.runtime import is_alive
+
+    used_at = time.monotonic()
+    await left.wait()
+    departures = served.bridge.clients.departures
+    if departures:
+        used_at = time.monotonic() - max(0.0, time.time() - departures[-1].at)
+    # Whoever has started it leaves as an observer too, in the same moment.
+    tell_at, told = time.monotonic() + LEAVE_SECONDS, False
+    while True:
+        if served.in_use():
+            used_at = time.monotonic()
+        else:
+            # Who was here before a restart comes back, and so does an agent that lost its connection and lives.
+            last = departures[-1].pid if departures else None
+            expected = restarted if not departures else last is not None and is_alive(last)
+            if until != EXPECTED or not expected or time.monotonic() - used_at > COME_BACK_SECONDS:
+                return
+        if not told and time.monotonic() > tell_at:
+            output.line(GOES_ON)
+            told = True
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def refuse_if_served(folders: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from pairside.cli import spots
 from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.cli.lines import agent_of, count, line_range, sharing, shown
+from pairside.phrases import agent_of, count, line_range, never_shared, sharing, shown
 from pairside.text import printable
 
 
@@ -144,14 +144,8 @@ def share(server: Server, switch: str | None, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    for line in sharing(told):
+    for line in (*sharing(told), *never_shared(told)):
         click.echo(line)
-    if told["on"]:
-        off = [name for name in ("selection", "open_files", "diagnostics") if not told[name]]
-        if off:
-            click.echo(f"Turned off in the settings: {', '.join(f'share.{name}' for name in off)}")
-        if told["exclude"]:
-            click.echo(f"Never shared: files like {', '.join(map(printable, told['exclude']))}")
 
 
 def _name_for_agents(path: str, folders: list[str]) -> str:

@@ -60,10 +60,11 @@ class Dialogue:
             termios.tcflush(self._input, termios.TCIFLUSH)
             self._received = b""
 
-    def ask(self, question: str, server: Server, news: Callable[[], bool]) -> str | None:
+    def ask(self, question: str, server: Server | None = None, news: Callable[[], bool] = lambda: True) -> str | None:
         """The answer to a question, without blanks around it, in lower case; None if news took the question away.
 
         `news` is called when the server has something to say; it returns whether the question is still worth an answer.
+        Without a server there is no news.
 
         Raises:
             Left: There is no more input.
@@ -76,7 +77,7 @@ class Dialogue:
             self.say(line)
         return line.strip().lower()
 
-    def line(self, server: Server, news: Callable[[], bool], *, seconds: float | None = None) -> str | None:
+    def line(self, server: Server | None, news: Callable[[], bool], *, seconds: float | None = None) -> str | None:
         """The next line of input; None if news said that it is not wanted any more, or the time is up.
 
         Raises:
@@ -91,7 +92,7 @@ class Dialogue:
             # What the server has sent may be in our own buffer already, where select does not see it.
             if not news():
                 return None
-            sources: list[int | Server] = [self._input, server]
+            sources: list[int | Server] = [self._input] if server is None else [self._input, server]
             ready = select.select(sources, [], [], seconds)[0]
             if not ready:
                 return None

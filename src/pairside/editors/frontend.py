@@ -12,6 +12,7 @@ import contextlib
 import functools
 import logging
 import os
+import select
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -21,12 +22,13 @@ import msgspec
 
 from pairside import jsonrpc
 from pairside.bridge import Bridge
-from pairside.editor import Diagnostic, Document, EditorError, Position, Range, Selection, Severity, Spot, language_of
+from pairside.editor import Diagnostic, Document, EditorError, Position, Range, Selection, Spot, language_of
 from pairside.journal import Event, Journal
 from pairside.jsonrpc import Raw, RpcError
 from pairside.peer import Disconnect, Gone, Peer, Reason
 from pairside.reviews import NotPending, Undecidable
 from pairside.text import clean_unicode, is_absolute, printable
+from pairside.told import Count, Found, Place
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +67,33 @@ class _Flow(asyncio.BaseProtocol):
         self.free.set()
 
 
+class _Arrivals(asyncio.StreamReaderProtocol):
+    """Counts what has come from the editor."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self.bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Some came."""
+        self.bytes += len(data)
+        super().data_received(data)
+
+
 class Framed:
     """A `Channel` of messages behind `Content-Length` headers (LSP 3.17, base protocol) over a pair of pipes."""
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
+        arrivals: _Arrivals,
         reading: asyncio.ReadTransport,
         writing: asyncio.WriteTransport,
         flow: _Flow,
     ) -> None:
         self._reader = reader
+        self._arrivals = arrivals
+        self._taken_bytes = 0
         self._reading = reading
         self._transport = writing
         self._flow = flow
@@ -87,16 +105,17 @@ class Framed:
         """A channel that reads from one pipe and writes to another; it takes over both."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(READ_BYTES)
-        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), input)
+        reading, arrivals = await loop.connect_read_pipe(lambda: _Arrivals(reader), input)
         writing, flow = await loop.connect_write_pipe(_Flow, output)
         writing.set_write_buffer_limits(0)
-        return cls(reader, reading, writing, flow)
+        return cls(reader, arrivals, reading, writing, flow)
 
     async def receive(self) -> bytes:
         """The next message. Raises `Gone` at the end of the input, and when a header breaks the rules."""
         if self.ending is None:
             try:
-                body = await self._reader.readexactly(_length(await self._reader.readuntil(b"\r\n\r\n")))
+                header = await self._reader.readuntil(b"\r\n\r\n")
+                body = await self._reader.readexactly(_length(header))
             except asyncio.IncompleteReadError as error:
                 self.end(Disconnect(Reason.LOST if error.partial else Reason.CLOSED))
             except (asyncio.LimitOverrunError, ValueError) as error:
@@ -106,9 +125,21 @@ class Framed:
             else:
                 if self.ending is None:
                     self.last_received = time.monotonic()
+                    self._taken_bytes += len(header) + len(body)
                     return _sound(body)
         assert self.ending is not None
         raise Gone(self.ending)
+
+    @property
+    def unread(self) -> bool:
+        """Whether the editor has said something that was not received yet."""
+        if self.ending is not None:
+            return False
+        if self._arrivals.bytes != self._taken_bytes or self._reading.is_closing():
+            return True
+        waiting = select.poll()
+        waiting.register(self._reading.get_extra_info("pipe"), select.POLLIN)
+        return bool(waiting.poll(0))
 
     @property
     def unsent(self) -> int:
@@ -178,7 +209,6 @@ def _sound(body: bytes) -> bytes:
 
 class _EditorInfo(msgspec.Struct):
     name: str = ""
-    version: str = ""
 
 
 class Hello(msgspec.Struct):
@@ -186,23 +216,23 @@ class Hello(msgspec.Struct):
 
     protocol: int
     folders: list[str]
+    """Once it is told on: the real paths of those that exist."""
     editor: _EditorInfo = msgspec.field(default_factory=_EditorInfo)
-    version: str = ""
     settings: dict[str, str] = {}
     demotion_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = DEMOTION_SECONDS
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-_Place = tuple[_Count, _Count]
 
 
 class _Selected(msgspec.Struct):
     path: str | None = None
     text: str = ""
-    start: _Place = (0, 0)
-    end: _Place = (0, 0)
-    cursor: _Place | None = None
+    start: Place = (0, 0)
+    end: Place = (0, 0)
+    cursor: Place | None = None
     """Of a text that is selected: where in it the cursor stands."""
+
+
+class _Saved(msgspec.Struct):
+    path: str
 
 
 class _Folders(msgspec.Struct):
@@ -224,18 +254,9 @@ class _Exit(msgspec.Struct):
     restart: bool = False
 
 
-class _Found(msgspec.Struct):
-    message: str
-    severity: Severity
-    start: _Place
-    end: _Place
-    source: str | None = None
-    code: str | None = None
-
-
 class _File(msgspec.Struct):
     path: str
-    diagnostics: list[_Found] = []
+    diagnostics: list[Found] = []
 
 
 class _Answer(msgspec.Struct):
@@ -248,7 +269,7 @@ class _Files(_Answer):
 
 class _Listed(msgspec.Struct):
     path: str
-    lines: _Count = 0
+    lines: Count = 0
     language: str | None = None
     active: bool = False
     dirty: bool = False
@@ -282,7 +303,6 @@ class FrontendEditor:
 
     def __init__(self, channel: Framed) -> None:
         self.name = "editor"
-        self.version = ""
         self.channel = channel
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         """What the front-end says of itself."""
@@ -357,11 +377,15 @@ class FrontendEditor:
             case "selection":
                 self._selected(self._bridge, params.to(_Selected))
             case "folders":
-                folders = real_folders(params.to(_Folders).folders)
+                folders = existing_folders(params.to(_Folders).folders)
                 if folders:
                     self._bridge.folders.set(folders)
                 else:
                     log.warning("folders: none of them exists, so they stay as they are")
+            case "document/saved":
+                path = params.to(_Saved).path
+                if is_absolute(path):
+                    self._bridge.spawn(self._bridge.saved(os.path.realpath(path)))
             case "documents/changed":
                 self._documents = None
                 self._documents_changed += 1
@@ -380,15 +404,14 @@ class FrontendEditor:
             )
             self._end_after_this(why)
             raise RpcError(jsonrpc.INVALID_PARAMS, why)
-        folders = real_folders(hello.folders)
+        folders = existing_folders(hello.folders)
         if not folders:
             why = "none of the folders exists" if hello.folders else "hello names no folder"
             self._end_after_this(why)
             raise RpcError(jsonrpc.INVALID_PARAMS, why)
         self.name = printable(hello.editor.name)[:NAME_LENGTH] or self.name
-        self.version = printable(hello.editor.version)[:NAME_LENGTH]
         self._demotion_seconds = hello.demotion_seconds
-        self.hello.set_result(hello)
+        self.hello.set_result(msgspec.structs.replace(hello, folders=list(folders)))
         welcome = await asyncio.shield(self.welcome)
         # What is told besides comes behind the answer, which is sent before the event loop has its next turn.
         asyncio.get_running_loop().call_soon(self._welcomed.set)
@@ -483,19 +506,7 @@ class FrontendEditor:
         return real
 
     def _found(self, files: list[_File]) -> dict[str, tuple[Diagnostic, ...]]:
-        return {
-            self._real(file.path): tuple(
-                Diagnostic(
-                    clean_unicode(one.message),
-                    one.severity,
-                    Range(Position(*one.start), Position(*one.end)),
-                    one.source,
-                    one.code,
-                )
-                for one in file.diagnostics
-            )
-            for file in files
-        }
+        return {self._real(file.path): tuple(one.diagnostic() for one in file.diagnostics) for file in files}
 
     # What agents and tools ask.
 
@@ -508,8 +519,11 @@ class FrontendEditor:
         await self._ask("file/open", params, _Answer)
 
     async def documents(self) -> tuple[Document, ...]:
-        """The files that are open: as the editor told them last, if nothing has changed since."""
-        if self._documents is not None:
+        """The files that are open: as the editor told them last, if nothing has changed since.
+
+        That something changed may wait unread: agents are on other sockets, and which is read first is chance.
+        """
+        if self._documents is not None and not self.channel.unread:
             return self._documents
         known = self._documents_changed
         listed = (await self._ask("documents/list", {}, _Documents)).documents
@@ -554,7 +568,7 @@ class FrontendEditor:
             "agent": review.client.agent,
             "pid": review.client.pid,
         }
-        await self._ask("review/show", params, _Shown, seconds=None)
+        await self._ask("review/show", params, _Shown, hurry=False)
 
     def hide_review(self, id: int) -> None:
         """The review is over, however it ended."""
@@ -569,13 +583,13 @@ class FrontendEditor:
     def prompted(self) -> None:
         """What is selected stands in front of the person, and stays."""
 
-    async def _ask(self, method: str, params: Mapping[str, Any], type: type[T], *, seconds: float | None = 0) -> T:
-        """The editor's answer, within `seconds` (`ANSWER_SECONDS` if not said), or None: as long as it takes.
+    async def _ask(self, method: str, params: Mapping[str, Any], type: type[T], *, hurry: bool = True) -> T:
+        """The editor's answer, within `ANSWER_SECONDS`; without `hurry` as long as it takes.
 
         Raises:
             EditorError: It has none, or said why it cannot.
         """
-        wait = ANSWER_SECONDS if seconds == 0 else seconds
+        wait = ANSWER_SECONDS if hurry else None
         await self._welcomed.wait()
         try:
             with self._understood(method):
@@ -666,7 +680,7 @@ def _realpath(path: str, second: int) -> str:
     return os.path.realpath(path)
 
 
-def real_folders(folders: list[str]) -> tuple[str, ...]:
+def existing_folders(folders: list[str]) -> tuple[str, ...]:
     """The real paths of those folders that exist, each once, in their order."""
     real = [os.path.realpath(folder) for folder in folders if is_absolute(folder)]
     return tuple(dict.fromkeys(folder for folder in real if os.path.isdir(folder)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -23,8 +22,7 @@ class ToolError(Exception):
     """The tool could not do what the agent asked; the message goes to the agent as a result with `isError`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """Who calls a tool, and where."""
 
     client: Client
@@ -51,14 +49,12 @@ class Tool:
         self._function = function
         self.waits = inspect.iscoroutinefunction(function)
         """Whether it has to wait for the editor or the person; otherwise `answer` answers at once."""
-        hints = typing.get_type_hints(function, include_extras=True)
         fields: list[Any] = []
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
             if parameter.kind is not parameter.KEYWORD_ONLY:
                 continue
-            hint = hints[parameter.name]
-            has_default = parameter.default is not parameter.empty
-            fields.append((parameter.name, hint, parameter.default) if has_default else (parameter.name, hint))
+            field = (parameter.name, parameter.annotation)
+            fields.append(field if parameter.default is parameter.empty else (*field, parameter.default))
         self._arguments = msgspec.defstruct(
             f"{name}_arguments",
             fields,

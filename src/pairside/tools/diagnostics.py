@@ -16,9 +16,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from pairside import jsonrpc
 from pairside.bridge import Bridge
-from pairside.changes import Image
 from pairside.clients import Baseline, Client
 from pairside.editor import Diagnostic, EditorError, Severity
+from pairside.images import Image
+from pairside.images import Kind as ImageKind
 from pairside.sharing import Kind
 from pairside.text import path_of, raw_file_uri
 from pairside.tools import Call, Toolbox, ToolError
@@ -70,11 +71,11 @@ async def get_diagnostics(
 
 async def _note_baseline(bridge: Bridge, client: Client, path: str, uri: str) -> None:
     """Remember the file as it is before the write that follows the answer."""
-    reading = asyncio.to_thread(Image.read, path, bridge.changes.image_bytes)
     try:
-        before = await asyncio.wait_for(reading, IMAGE_SECONDS)
+        async with asyncio.timeout(IMAGE_SECONDS):
+            before = await bridge.image(path)
     except TimeoutError:
-        before = Image(True, None, "reading it took too long")
+        before = Image(ImageKind.FILE, note="reading it took too long")
     bridge.changes.begin(client, path, before)
     client.baselines.pop(path, None)
     client.baselines[path] = Baseline(uri, _stamp(path))
@@ -94,8 +95,8 @@ async def _of_file(bridge: Bridge, path: str, deadline: float) -> tuple[Diagnost
 
 async def _all(bridge: Bridge, client: Client, deadline: float) -> Mapping[str, tuple[Diagnostic, ...]]:
     for path in bridge.changes.pending(client.id):
-        after = await asyncio.to_thread(Image.read, path, bridge.changes.image_bytes)
-        bridge.changes.end(client.id, path, after)
+        bridge.changes.end(client.id, path, await bridge.image(path))
+    bridge.worked(client)
     written = [path for path, baseline in client.baselines.items() if _stamp(path) != baseline.stamp]
     for path in written:
         client.baselines[path] = Baseline(client.baselines[path].uri, _stamp(path))

@@ -9,10 +9,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from pairside.bridge import Bridge
-from pairside.changes import Image
 from pairside.clients import Client
 from pairside.editor import EditorError
-from pairside.reviews import Original, Outcome, Review, Verdict
+from pairside.reviews import ORIGINAL_BYTES, Original, Outcome, Review, TooMuch, Verdict
 from pairside.text import is_absolute
 from pairside.tools import Call, Toolbox, ToolError
 
@@ -44,12 +43,16 @@ async def open_diff(
         bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))  # the person is asked there
         raise ToolError("proposals are answered in the agent's own terminal (review.where is terminal)")
     id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
-    with bridge.reviews.opening(call.client, tab_name) as opening:
-        original = await asyncio.to_thread(Original.read, old_file_path)
-        await _settle(bridge, call.client, os.path.realpath(new_file_path))
-        if opening.withdrawn:  # answered in the agent's terminal before it could be shown
-            bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))
-            return [REJECTED, tab_name]
+    try:
+        with bridge.reviews.opening(call.client, tab_name, _size(old_file_path) + len(new_file_contents)) as opening:
+            original = await asyncio.to_thread(Original.read, old_file_path)
+            await _settle(bridge, call.client, os.path.realpath(new_file_path))
+            if opening.withdrawn:  # answered in the agent's terminal before it could be shown
+                bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))
+                return [REJECTED, tab_name]
+    except TooMuch as error:
+        bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))  # the person is asked there
+        raise ToolError(str(error)) from None
     with bridge.reviews.open(
         call.client,
         id=id,
@@ -65,10 +68,18 @@ async def open_diff(
     return [REJECTED, tab_name]
 
 
+def _size(path: str) -> int:
+    """The bytes of a file that will be read; 0 if there is none."""
+    try:
+        return min(os.stat(path).st_size, ORIGINAL_BYTES)
+    except OSError:
+        return 0
+
+
 async def _settle(bridge: Bridge, client: Client, path: str) -> None:
     """A client that proposes is not writing: what it has not written by now it will not, and the person may."""
     if path in bridge.changes.pending(client.id):
-        bridge.changes.end(client.id, path, await asyncio.to_thread(Image.read, path, bridge.changes.image_bytes))
+        bridge.changes.end(client.id, path, await bridge.image(path))
 
 
 async def _verdict(bridge: Bridge, review: Review) -> Verdict:

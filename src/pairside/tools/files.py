@@ -36,13 +36,19 @@ async def open_file(
     select_to_end_of_line: Annotated[bool, Meta(description="Stretch the selection to the end of its line")] = False,
     make_frontmost: Annotated[bool, Meta(description="Move the person's focus to it")] = True,
 ) -> str | dict[str, Any]:
-    """Open a file in the editor and select lines or a passage of it."""
+    """Open a file in the editor and select lines or a passage of it.
+
+    Of a file outside of the workspace nothing is selected, and nothing in it is looked for: what is selected is told
+    to agents, and an agent that may not read a file by itself must not have it read to it.
+    """
     path = _resolved(call.bridge, file_path)
     lines = await asyncio.to_thread(_lines, path)
     if lines is None:
         raise ToolError(f"File not found: {file_path}")
     selected, message = None, f"Opened file: {file_path}"
-    if isinstance(start_text, str) and start_text:
+    if not call.bridge.inside(path):
+        message = f"Opened file: {file_path} (it lies outside of the workspace, so nothing is selected in it)"
+    elif isinstance(start_text, str) and start_text:
         end = end_text if isinstance(end_text, str) and end_text else None
         selected, message = _passage(lines, start_text, end, select_to_end_of_line)
     elif isinstance(start_line, int):

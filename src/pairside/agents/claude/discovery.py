@@ -9,23 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pairside.runtime import is_alive
 from pairside.text import read_file, within
 
 FILE_BYTES = 64 * 1024
+_TEMPORARY = re.compile(r"\.\d+\.lock\.(\d+)\.[0-9a-f]{12}")
+"""How a lock file is called before it has its name; the number in the group is the process that writes it."""
 
 
 class DiscoveryError(Exception):
     """Agents cannot be told where to find us; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """What a lock file says."""
 
     path: str
@@ -121,6 +123,10 @@ class LockFile:
         self._token = token
         self._ide = ide
         self._folders: tuple[str, ...] = ()
+        self._written: tuple[int, ...] = ()
+        """The file as we left it."""
+        self._is_current = False
+        """Whether the file says what it should; not so where it could not be written."""
 
     def write(self, folders: tuple[str, ...]) -> None:
         """Write or replace the file, with the same token.
@@ -129,6 +135,7 @@ class LockFile:
             DiscoveryError: The directory cannot be used.
         """
         self._folders = folders
+        self._is_current = False
         text = json.dumps(
             {
                 "pid": os.getpid(),
@@ -139,20 +146,23 @@ class LockFile:
             },
             ensure_ascii=False,
         )
-        folder = os.path.dirname(self.path)
-        temporary = os.path.join(folder, f".{os.path.basename(self.path)}.{secrets.token_hex(6)}")
+        folder, name = os.path.split(self.path)
+        temporary = f".{name}.{os.getpid()}.{secrets.token_hex(6)}"
         try:
-            _make_private(folder)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                with open(descriptor, "wb") as file:
-                    os.fchmod(descriptor, 0o600)  # whatever the umask has taken away
-                    file.write(os.fsencode(text))
-                os.rename(temporary, self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            with _private(folder) as place:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+                descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
+                try:
+                    with open(descriptor, "wb") as file:
+                        os.fchmod(descriptor, 0o600)  # whatever the umask has taken away
+                        file.write(os.fsencode(text))
+                    os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        os.unlink(temporary, dir_fd=place)
+                    raise
+                self._is_current = True
+                self._written = _identity(os.stat(name, dir_fd=place, follow_symlinks=False))
         except OSError as error:
             raise DiscoveryError(
                 f"cannot write the lock file {self.path}: {error.strerror}. "
@@ -161,13 +171,20 @@ class LockFile:
 
     @property
     def ours(self) -> bool:
-        """Whether the file is there and is the one that we wrote."""
+        """Whether the file is there and is the one that we wrote; told without opening it where nobody touched it."""
+        with contextlib.suppress(OSError):  # or a process without free descriptors would take its own for another's
+            if _identity(os.lstat(self.path)) == self._written:
+                return True
         lock = read(self.path)
         return lock is not None and lock.token == self._token and lock.pid == os.getpid()
 
     def restore(self) -> bool:
-        """Write the file again if somebody removed or replaced it; returns whether that was needed."""
-        if self.ours:
+        """Write the file again if somebody removed or replaced it, or if the last time failed; whether that was needed.
+
+        Raises:
+            DiscoveryError: The directory cannot be used.
+        """
+        if self._is_current and self.ours:
             return False
         self.write(self._folders)
         return True
@@ -179,15 +196,42 @@ class LockFile:
                 os.unlink(self.path)
 
 
-def _make_private(folder: str) -> None:
-    """Create the directory for our user alone, or close it to others.
+def sweep(environment: Mapping[str, str]) -> None:
+    """Remove what processes of ours left that were killed before their lock file had its name: it holds a token."""
+    for folder in directories(environment):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            if match is not None and not is_alive(int(match[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, name))
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced or written."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def _private(folder: str) -> Iterator[int]:
+    """The directory for our user alone, made or closed to others if need be, as a descriptor.
+
+    What was looked at is what is written to, whatever takes its name meanwhile.
 
     Raises:
         OSError: It is not a directory of ours.
     """
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    status = os.stat(folder)
-    if status.st_uid != os.getuid():
-        raise PermissionError(1, "it belongs to another user", folder)
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        os.chmod(folder, 0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid():
+            raise PermissionError(1, "it belongs to another user", folder)
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
+        yield descriptor
+    finally:
+        os.close(descriptor)

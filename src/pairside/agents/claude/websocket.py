@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -61,6 +61,8 @@ HIGH_WATER = 1024 * 1024
 INBOX_MESSAGES = 256
 SOCKETS_ABOVE_LIMITS = 256
 BACKLOG = 128
+TOGETHER_BYTES = 64 * 1024
+"""Answers to messages that came together leave together, up to so many bytes."""
 
 _LOOPBACK_HOST = re.compile(r"(?:localhost|[a-z0-9.-]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?", re.IGNORECASE)
 
@@ -80,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
     """One TCP connection, and once its handshake is accepted a `Channel` of text messages."""
 
     __slots__ = (
+        "_collected",
         "_drained",
         "_drained_at",
         "_early",
@@ -119,6 +122,8 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._pinged = 0.0
+        self._collected = 0
+        """Bytes of messages that wait for those behind them to be taken."""
         self._written = 0
         self._drained = 0
         self._drained_at = 0.0
@@ -137,6 +142,8 @@ class Connection(asyncio.BufferedProtocol):
     async def receive(self) -> str | bytes:
         """The next message: str for a text message, bytes for a binary one. Raises `Gone` after the last."""
         while not self._inbox:
+            if self._collected:
+                self._flush()
             if self.ending is not None:
                 raise Gone(self.ending)
             self._waiter = asyncio.get_running_loop().create_future()
@@ -153,8 +160,12 @@ class Connection(asyncio.BufferedProtocol):
         """Queue one text message for the client. Raises `Gone`, also when the client leaves too much unread."""
         if self.ending is not None:
             raise Gone(self.ending)
-        self._ws.send_text(text.encode())
-        self._flush()
+        data = text.encode()
+        self._ws.send_text(data)
+        self._collected += len(data)
+        # While more has come the reader will be back, without waiting for anybody: one segment for many small answers.
+        if not self._inbox or self._collected > TOGETHER_BYTES:
+            self._flush()
         if self.ending is not None:  # _flush may have found that the client takes nothing
             raise Gone(self.ending)
 
@@ -358,7 +369,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _violate(self, code: int, detail: str) -> None:
         self._finish(Disconnect(Reason.VIOLATION, code, detail))
-        self._ws.fail(code, detail)
+        if self._ws.close_sent is None:
+            self._ws.fail(code, detail)
+        else:
+            # The parser was ahead of us, and wants to answer something that came later with a Close of its own.
+            close = Frame(Opcode.CLOSE, Close(code, detail).serialize())
+            self._ws.writes[:] = [close.serialize(mask=False), b""]
 
     def _see_ending(self) -> None:
         """Fix the ending that the parser has seen, if it has. A Close inside a fragmented message is a violation."""
@@ -401,15 +417,17 @@ class Connection(asyncio.BufferedProtocol):
     # Writing.
 
     def _flush(self) -> None:
-        for data in self._ws.data_to_send():
-            if data:
-                self._write(data)
-            else:
-                self._end_of_writing()
+        self._collected = 0
+        parts = self._ws.data_to_send()
+        if not parts:
+            return
+        self._write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if not parts[-1]:  # the library's mark for the end of writing; nothing stands behind it
+            self._end_of_writing()
 
     def _write(self, data: bytes) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if not data or transport is None or transport.is_closing():
             return
         waiting = transport.get_write_buffer_size()
         if waiting > self._server.limits.unsent_bytes:
@@ -504,7 +522,8 @@ class Server:
         loop = asyncio.get_running_loop()
         last: OSError | None = None
         for candidate in [port] if port else _ports(self.limits.port_min, self.limits.port_max):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            # Named: asyncio sets TCP_NODELAY on no other, and then the second of two answers waits 40 ms for an ACK.
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(("127.0.0.1", candidate))

@@ -1,24 +1,22 @@
 """Owns how proposals, changes and events read as lines for a person.
 
 Nothing from an agent gets into such a line as it is: names go through `printable`, lines of files through
-`printable_line`. Colour is added last and taken away by click where the output is no terminal.
+`printable_line`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
+from pairside.journal import is_unasked
 from pairside.text import printable, printable_line
 
 NO_NEWLINE = "\\ No newline at end of file"
 NAMES = 5
 """So many open files are named in a line."""
-_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 REASONS = {
     "closed": "it said goodbye",
@@ -50,6 +48,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def sentence(text: str) -> str:
+    """A message as a sentence of its own."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", ")")) else text + "."
+
+
 def clock(at: float) -> str:
     """A moment, given in seconds since the epoch, as the time of day; with the date if it was another day."""
     then = time.localtime(at)
@@ -57,10 +61,19 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
 
 
-def coloured(line: str) -> str:
-    """A line of a diff, coloured by its first character."""
-    colour = _COLOURS.get(line[:1])
-    return click.style(line, fg=colour) if colour else line
+def amount(facts: Mapping[str, Any]) -> str:
+    """How many lines came and went, after a blank; nothing where that is not known."""
+    return "" if facts["added"] is None else f" +{facts['added']} -{facts['removed']}"
+
+
+def width_of(text: str) -> int:
+    """How many columns a text without control characters takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(1 for one in text if unicodedata.east_asian_width(one) in "WF")
+    return len(text) + wide - sum(1 for one in text if unicodedata.combining(one))
 
 
 # Proposals.
@@ -159,6 +172,107 @@ def verdict(told: dict[str, Any], hunks: Sequence[int] | None = None, *, stale: 
     return f"Accepted {part}{shown(told['path'])}: {agent_of(told)} writes it now."
 
 
+# Changes.
+
+
+KINDS = {"mode": "permissions"}
+"""What a kind is called, if not as it is."""
+MEANS = (
+    "By other means: by a command that the agent ran in its shell, or by anybody else while it was at work.",
+    "After its last sign of work: hardly the agent's. The undo of a turn leaves it; by its number it is taken back.",
+)
+BECOMES = {"new": ", it is back", "deleted": ", it is gone", "mode": ", its permissions"}
+"""What the undo does to a file, where it does not only change its lines."""
+WOULD = {"new": ", it comes back", "deleted": ", it goes", "mode": ", its permissions"}
+
+
+def turn_line(turn: dict[str, Any]) -> str:
+    """One line about a turn."""
+    whose = f"undo by {printable(turn['agent'])}" if turn["is_undo"] else who(turn)
+    line = f"Turn {turn['turn']}  {whose}, {clock(turn['began_at'])}"
+    files = len({entry["path"] for entry in turn["files"]})
+    return f"{line}: {count(files, 'file')}{_total(turn['files'])}" if files else f"{line}: nothing of it is left"
+
+
+def _total(entries: Iterable[dict[str, Any]]) -> str:
+    known = [entry for entry in entries if entry["added"] is not None]
+    if not known:
+        return ""
+    return amount({"added": sum(one["added"] for one in known), "removed": sum(one["removed"] for one in known)})
+
+
+def change_facts(entry: Mapping[str, Any], known: Mapping[int, dict[str, Any]] | None = None) -> str:
+    """What became of a file, by how much, and what else is to be known: of a change, or of several as one.
+
+    `known` are the changes by their numbers.
+    """
+    text = KINDS.get(entry["kind"], entry["kind"])
+    if entry["kind"] != "mode":
+        text += amount(entry)
+    if entry["note"]:
+        text += f" [{printable(entry['note'])}]"
+    means = means_of(entry)
+    own = [known[id] for id in entry["ids"] if id in known] if known and "ids" in entry else [entry]
+    part = "in part " if "edit" in means else ""
+    marks = []
+    if "other" in means:
+        marks.append(f"{part}by other means")
+    if entry["reviewed"]:
+        marks.append("reviewed")
+    if entry["late"]:
+        marks.append(f"{part}after its last sign of work")
+    if "edit" not in means and "other" not in means:
+        undoes = sorted({id for one in own for id in one.get("undoes", ())})
+        marks.append(f"takes back {ids_text(undoes)}" if undoes else "an undo")
+    states = {one.get("state", "written") for one in own}
+    if states == {"undone"}:
+        marks.append("undone")
+    elif not states.isdisjoint(("undone", "partly undone")):
+        marks.append("partly undone")
+    return ", ".join([text, *marks])
+
+
+def means_of(entry: Mapping[str, Any]) -> list[str]:
+    """By which means something was changed, all of them."""
+    means = entry["means"]
+    return [means] if isinstance(means, str) else list(means)
+
+
+def ids_text(ids: Sequence[int]) -> str:
+    """Numbers of changes as undo takes them: `5,7`, and `5-8` for those that follow one another."""
+    parts: list[list[int]] = []
+    for id in ids:
+        if parts and id == parts[-1][-1] + 1:
+            parts[-1].append(id)
+        else:
+            parts.append([id])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 2 else ",".join(map(str, part)) for part in parts)
+
+
+def change_line(told: Mapping[str, Any]) -> str:
+    """One line about what is shown in full."""
+    number = "Change" if len(told["ids"]) == 1 else "Changes"
+    return f"{number} {ids_text(told['ids'])}: {shown(told['path'])}  {change_facts(told)}"
+
+
+def undo_line(file: Mapping[str, Any], *, dry_run: bool = False) -> str:
+    """What became of a file of an undo, or would, without the lines of conflicts."""
+    path, outcome = shown(file["path"]), file["outcome"]
+    if outcome == "undone":
+        size = "" if file["kind"] == "mode" else amount(file)
+        how = (WOULD if dry_run else BECOMES).get(file["kind"], "")
+        change = "" if file["change"] is None else f" (change {file['change']})"
+        return f"{'Would be undone' if dry_run else 'Undone'}: {path}{size}{how}{change}"
+    if outcome == "nothing":
+        return f"Nothing to do: {path}: {_clause(file['why'])}"
+    return f"Not undone: {path}: {_clause(file['why'])}"
+
+
+def _clause(why: str) -> str:
+    text = printable(why)
+    return text if text.endswith((".", "!", "?", ")")) else text + "."
+
+
 # What is shared.
 
 
@@ -186,6 +300,17 @@ def sharing(told: dict[str, Any]) -> Iterator[str]:
         found = sum(now["diagnostics"].values())
         parts.append(f"{count(found, 'diagnostic')} in {count(len(now['diagnostics']), 'file')}")
     yield f"Shared with agents now: {'; '.join(parts) or 'nothing'}."
+
+
+def never_shared(told: dict[str, Any]) -> Iterator[str]:
+    """What agents are never told, by the settings."""
+    if not told["on"]:
+        return
+    off = [name for name in ("selection", "open_files", "diagnostics") if not told[name]]
+    if off:
+        yield f"Turned off in the settings: {', '.join(f'share.{name}' for name in off)}"
+    if told["exclude"]:
+        yield f"Never shared: files like {', '.join(map(printable, told['exclude']))}"
 
 
 # Events.
@@ -219,10 +344,44 @@ WHY_NO_REVIEW = (
 
 
 def change(event: dict[str, Any]) -> str:
-    """A write without a review; with the first one of an agent, why there was none and what to do."""
-    amount = "" if event["added"] is None else f" +{event['added']} -{event['removed']}"
-    line = f"! {who(event)} changed {shown(event['path'])}{amount} without a review here."
+    """A change; with the first one of an agent that nobody was asked about, why there was none and what to do."""
+    path, size = shown(event["path"]), amount(event)
+    if event["means"] == "undo":
+        return f"{printable(event['agent'])} took back {path}{size} (turn {event['turn']})"
+    if event["means"] == "other":
+        return f"{path}{size} was changed by other means (turn {event['turn']})"
+    if event["reviewed"]:
+        return f"{who(event)} wrote {path}{size} (turn {event['turn']})"
+    line = f"! {who(event)} changed {path}{size} without a review here."
     return f"{line} {WHY_NO_REVIEW}" if event["first"] else line
+
+
+def turn_ended(event: dict[str, Any]) -> str:
+    """What a turn amounted to, and what to type."""
+    parts = [f"{count(event['files'], 'file')}{amount(event)}"]
+    if event["unreviewed"]:
+        parts.append(f"{count(event['unreviewed'], 'write')} without a review")
+    if event["by_other_means"]:
+        parts.append(f"{event['by_other_means']} by other means")
+    turn = event["turn"]
+    what = ", ".join(parts)
+    return (
+        f"Turn {turn} of {who(event)} is over: {what}. See it: pairside changes --turn {turn}. "
+        f"Take it back: pairside undo --turn {turn}"
+    )
+
+
+def undone(event: dict[str, Any]) -> str:
+    """What was taken back, and how to have it again."""
+    paths = event["paths"]
+    names = ", ".join(map(shown, paths[:NAMES])) + (f" and {len(paths) - NAMES} more" if len(paths) > NAMES else "")
+    return f"Taken back by {printable(event['by'])}: {names}. Have it again: pairside undo --turn {event['turn']}"
+
+
+def call(event: dict[str, Any], *, timed: bool = True) -> str:
+    """A call of a tool: how it ended, and how long it took where that is not said elsewhere."""
+    took = f" ({event['seconds']:.3f} s)" if timed else ""
+    return f"Client {event['client_id']} called {printable(event['tool'])}{took}: {printable(str(event['outcome']))}"
 
 
 def line_of(event: dict[str, Any]) -> str:
@@ -246,19 +405,28 @@ def line_of(event: dict[str, Any]) -> str:
         return f"The mention of {shown(event['path'])} expired: no agent came within {event['seconds']:g} s"
     if kind == "change":
         return change(event)
+    if kind == "turn":
+        return f"Turn {event['turn']} of {who(event)} begins"
+    if kind == "turn-ended":
+        return turn_ended(event)
+    if kind == "undone":
+        return undone(event)
+    if kind == "forgotten":
+        return f"Forgot {count(event['changes'], 'change')}"
     if kind == "rival":
         return f"! {printable(event['notice'][:1].upper() + event['notice'][1:])}"
     if kind == "rival-gone":
         return f"The other IDE on port {event['port']} ({printable(event['ide'] or 'unnamed')}) is gone"
     if kind == "sharing":
         return "Sharing is on" if event["on"] else "Sharing is off: agents are told nothing any more"
+    if kind == "review-where":
+        return f"Proposals are answered {'here' if event['here'] else 'in the terminals of the agents'}"
     if kind == "hook-failed":
         return f"! {event['hook']}: {printable(event['why'])}"
     if kind == "restarting":
         return f"pairside {printable(event['version'])} is started in place of this one"
     if kind == "call":
-        outcome = printable(str(event["outcome"]))
-        return f"Client {event['client_id']} called {printable(event['tool'])} ({event['seconds']:.3f} s): {outcome}"
+        return call(event)
     facts = {key: value for key, value in event.items() if key not in ("number", "at", "kind")}
     return printable(f"{kind} {facts}")
 
@@ -279,6 +447,7 @@ class Commentary:
         if not warnings:
             self._kinds |= {
                 "disconnected", "decided", "mentioned", "mention-expired", "rival-gone", "sharing", "restarting",
+                "turn-ended", "undone",
             }  # fmt: skip
         if calls:
             self._kinds.add("call")
@@ -299,7 +468,7 @@ class Commentary:
             self._nameless.pop(client, None)
             self._introduced.add(client)
             yield self._at(event)
-        elif event["kind"] in self._kinds:
+        elif event["kind"] in self._kinds and (event["kind"] != "change" or is_unasked(event)):
             if event["kind"] == "disconnected":
                 self._introduced.discard(client)
                 self._nameless.pop(client, None)
