@@ -1,10 +1,11 @@
 """Owns the pictures of sessions in the README, made from the cells of real terminals.
 
-    python tests/e2e/netns.py -- python -m docs.picture [picture] [neovim]
+    python tests/e2e/netns.py -- python -m docs.picture [picture] [changes] [neovim]
 
 `picture.svg`: in one terminal runs the real Claude Code CLI, with the scripted model of the end-to-end tests, in the
-other pairside. `neovim.svg`: Neovim with the plugin, and the CLI in a terminal of Neovim. What is on a picture is what
-the programs wrote, cell by cell. When a session does not go as scripted nothing is written and the status is 1.
+other pairside. `changes.svg`: what it wrote without asking, in pairside. `neovim.svg`: Neovim with the plugin, and the
+CLI in a terminal of Neovim. What is on a picture is what the programs wrote, cell by cell. When a session does not go
+as scripted nothing is written and the status is 1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from xml.sax.saxutils import escape
 import pyte
 from tests.e2e import netns
 from tests.e2e.claude import (
-    API_KEY,
     DEVICE_ATTRIBUTES,
     DEVICE_ATTRIBUTES_QUERY,
     READY,
@@ -39,6 +39,7 @@ from tests.e2e.claude import (
     find_claude,
     on_terminal,
     seed,
+    variables,
 )
 from tests.e2e.home import Home
 from tests.e2e.model import Block, Model, ModelRequest, text, tool
@@ -489,12 +490,7 @@ def stage(claude: Path, *programs: Path, said: str) -> Iterator[Stage]:
             PATH=os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
             PS1="$ ",
             TZ="UTC",
-            ANTHROPIC_API_KEY=API_KEY,
-            ANTHROPIC_BASE_URL=model.url,
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
-            DISABLE_AUTOUPDATER="1",
-            DISABLE_ERROR_REPORTING="1",
-            DISABLE_TELEMETRY="1",
+            **variables(model.url),
         )
         yield Stage(home, file, environment)
 
@@ -510,7 +506,9 @@ def thoughtful(block: Block) -> Callable[[ModelRequest], Sequence[Block]]:
 
 
 def in_two_terminals(claude: Path) -> list[list[list[Cell]]]:
-    """Review in a terminal beside the agent's, hunk by hunk; the cells of both at the end.
+    """Review in a terminal beside the agent's; the cells of both while the proposal waits, one of its hunks left out.
+
+    Then the other hunk is accepted, so that what is on the picture is known to work.
 
     Raises:
         TimedOut: It does not go as scripted.
@@ -518,25 +516,61 @@ def in_two_terminals(claude: Path) -> list[list[list[Cell]]]:
     """
     with ExitStack() as stack:
         set_up = stack.enter_context(stage(claude, said="Done: total() uses sum() now. You kept area() as it was."))
-        right = stack.enter_context(Shell(set_up.environment, rows=31, columns=58))
-        left = stack.enter_context(Shell(set_up.environment, rows=31, columns=58))
+        environment = {**set_up.environment, "COLORTERM": "truecolor"}
+        right = stack.enter_context(Shell(environment, rows=28, columns=70))
+        left = stack.enter_context(Shell(set_up.environment, rows=28, columns=70))
         for shell in (left, right):
             shell.wait(r"^\$")
+        right.enter("pairside")
+        right.wait("No proposal waits")
         left.enter("pairside run --review claude")
         left.wait(READY)
-        right.enter("pairside")
-        right.wait("Waiting for a proposal")
         Served(set_up.home).wait_clients()
         left.enter("Tidy up shop.py")
-        right.wait(r"Accept hunk 1/2\?")
-        right.enter("y", "?] y")
-        right.wait(r"Accept hunk 2/2\?")
-        right.enter("n", "?] n")
-        right.wait(r"Accepted hunk 1 of shop\.py.*\nWaiting for a proposal")
-        left.wait(r"Done: total[^❯]+ for \d+s[^❯]+❯")  # what it says at the end of a turn
-        set_up.wait_written(TAKEN)
+        right.wait(r"\[x\] hunk 2 of 2")
+        left.wait(r"Do you want to overwrite shop\.py\?")
+        right.press("n ")
+        right.wait(r"\[ \] hunk 2 of 2.*left out")
         left.wait_still(without="/effort")  # the mascot moves for a while, and this hint comes and goes
-        return [left.cells(), right.cells()]
+        panes = [left.cells(), right.cells()]
+        right.press("s")
+        right.wait(r"Accepted hunk 1 of shop\.py")
+        left.wait(r"Done: total")
+        set_up.wait_written(TAKEN)
+        return panes
+
+
+def changes_shown(claude: Path) -> list[list[list[Cell]]]:
+    """What an agent wrote without asking, as the terminal UI shows it; the cells before one of its hunks is undone.
+
+    Raises:
+        TimedOut: It does not go as scripted.
+        OSError: Something of that name is where the project should be.
+    """
+    with ExitStack() as stack:
+        set_up = stack.enter_context(stage(claude, said="Done: total() uses sum(), area() uses math.pi."))
+        environment = {**set_up.environment, "COLORTERM": "truecolor"}
+        ui = stack.enter_context(Shell(environment, rows=24, columns=100))
+        agent = stack.enter_context(Shell(set_up.environment, rows=28, columns=70))
+        for shell in (ui, agent):
+            shell.wait(r"^\$")
+        ui.enter("pairside")
+        ui.wait("No proposal waits")
+        agent.enter("pairside run claude --permission-mode acceptEdits")
+        agent.wait(READY)
+        Served(set_up.home).wait_clients()
+        agent.enter("Tidy up shop.py")
+        agent.wait(r"Done: total")
+        set_up.wait_written(AFTER)
+        ui.press("2")
+        ui.wait(r"hunk 2 of 2")
+        ui.press("n ")
+        ui.wait(r"\[x\] hunk 2 of 2.*to be undone")
+        pane = ui.cells()
+        ui.press("u")
+        ui.wait("Undone: shop.py")
+        set_up.wait_written(TAKEN)
+        return [pane]
 
 
 def in_neovim(claude: Path) -> list[list[list[Cell]]]:
@@ -604,9 +638,16 @@ class Picture:
 TERMINALS = Picture(
     FOLDER / "picture.svg",
     "A review in two terminals: Claude Code and pairside",
-    "On the left Claude Code is asked to tidy up shop.py. On the right pairside shows what it proposes, hunk by hunk: "
-    "the first hunk is accepted, the second is left out, and Claude Code writes the file so.",
+    "On the left Claude Code is asked to tidy up shop.py, and waits. On the right pairside shows what it proposes, "
+    "hunk by hunk. The second hunk is left out; s accepts the first one alone.",
     in_two_terminals,
+)
+CHANGES = Picture(
+    FOLDER / "changes.svg",
+    "What Claude Code changed without asking, in pairside",
+    "pairside lists the turn and the file that Claude Code changed in it, and shows the difference, hunk by hunk. One "
+    "hunk is chosen; u undoes it.",
+    changes_shown,
 )
 NEOVIM = Picture(
     FOLDER / "neovim.svg",
@@ -616,7 +657,7 @@ NEOVIM = Picture(
     "it, do and dp take single hunks.",
     in_neovim,
 )
-PICTURES = {picture.path.stem: picture for picture in (TERMINALS, NEOVIM)}
+PICTURES = {picture.path.stem: picture for picture in (TERMINALS, CHANGES, NEOVIM)}
 
 
 def main(names: Sequence[str]) -> int:
