@@ -1,162 +1,162 @@
-"""Owns the benchmarks of talking: calls of one client, and a selection told to ten."""
+"""Owns the benchmarks of asking: one client's calls, one by one and many at once."""
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.figures import Figure, Target, Unavailable, compared
-from bench.processes import Process, Telling, client_pinned, pairside, script, shuffled, throwaway_home
-from bench.wire import Client, message
+from bench.contenders import Contender, Run, connected
+from bench.figures import Figure, Target, Unavailable
+from bench.processes import Process, client_pinned
+from bench.rounds import OURS, Rounds
+from bench.wire import Client, message, numbered_tool, tool
 
-CLIENTS = 10
-MARKS = ("CLAUDECODE", "GEMINI_CLI", "OPENCODE")
-ECHO = "echo, websockets"
+DOCUMENTS = 50
+AT_ONCE = 60
+"""Calls that are sent together; pairside takes 64 at a time of one client."""
+BASELINE = "getDiagnostics of a file"
+"""What Claude Code asks before each write, and waits for: the file is read and kept meanwhile."""
+WITH_DOCUMENTS = ("getOpenEditors", "getDiagnostics", BASELINE)
+
+P50 = Target("at_most", 1.15)
+CPU = Target("at_most", 1.25)
+BOUNDED = ("tools/list", "getWorkspaceFolders")
+"""What pairside answers from what it knows. The others ask the editor or read a file, which no echo does."""
 
 
-def calls(*, quick: bool) -> list[Figure]:
-    """tools/list and getWorkspaceFolders, against an echo of the same request."""
-    requests = {
+class Talk(NamedTuple):
+    """A client that has been let in, and who is at the other end."""
+
+    contender: Contender
+    server: Process
+    client: Client
+
+    def ask(self, prepared: bytes) -> bytes:
+        """The answer to a request; of an echo whatever comes."""
+        return self.client.call(prepared) if self.contender.serves else self.client.ask(prepared)
+
+
+@contextmanager
+def talks(run: Run, contenders: Collection[Contender], what: str) -> Iterator[list[Talk]]:
+    """Let contenders run, each with one client. Who does not let it in is not there."""
+    with run.running(tuple(contenders), what) as servers, ExitStack() as stack:
+        there = []
+        for one in contenders:
+            if one.name not in servers:
+                continue
+            server = servers[one.name]
+            (server.home.workspace / "module.py").write_text("value = 1\n" * 100)
+            try:
+                client = stack.enter_context(closing(connected(server, serves=one.serves)))
+            except OSError as problem:
+                if one.name == OURS:
+                    raise
+                run.note(one.name, what, problem)
+                continue
+            there.append(Talk(one, server, client))
+        yield there
+
+
+def can(run: Run, talk: Talk, what: str, prepared: bytes) -> bool:
+    """Whether somebody answers a request, and with no error. Pairside has to."""
+    if not talk.contender.serves:
+        return True
+    try:
+        answer = json.loads(talk.ask(prepared))
+        if "result" not in answer or answer["result"].get("isError"):
+            raise Unavailable(f"answered with an error: {json.dumps(answer)[:200]}")
+    except (Unavailable, OSError) as problem:
+        if talk.contender.name == OURS:
+            raise
+        run.note(talk.contender.name, what, problem)
+        return False
+    return True
+
+
+def calls(run: Run) -> list[Figure]:
+    """Questions of one client, asked one by one, against echoes of the same bytes."""
+    with talks(run, run.all, "calls") as there:
+        few = _asked(run, there, _questions(Path("/")))
+        for talk in there:
+            for number in range(DOCUMENTS if talk.contender.serves else 0):
+                path = talk.server.home.workspace / f"document{number}.py"
+                path.write_text("value = 1\n" * 100)
+                if not can(
+                    run, talk, f"{DOCUMENTS} documents", tool("openFile", filePath=str(path), makeFrontmost=False)
+                ):
+                    break
+        many = _asked(run, there, WITH_DOCUMENTS)
+    figures = []
+    for what in _questions(Path("/")):
+        p50, cpu = (P50, CPU) if what in BOUNDED else (None, None)
+        figures += [few.figure(f"{what}: p50", "µs", target=p50), few.figure(f"{what}: CPU", "µs", target=cpu)]
+    for what in WITH_DOCUMENTS:
+        for measure in ("p50", "CPU"):
+            label = f"{what}, {DOCUMENTS} documents open: {measure}"
+            figures.append(many.figure(f"{what}: {measure}", "µs", label))
+    return figures
+
+
+def _questions(workspace: Path) -> dict[str, bytes]:
+    return {
         "tools/list": message("tools/list", id=1),
-        "getWorkspaceFolders": message("tools/call", {"name": "getWorkspaceFolders", "arguments": {}}, id=1),
+        "getWorkspaceFolders": tool("getWorkspaceFolders"),
+        "getOpenEditors": tool("getOpenEditors"),
+        "getDiagnostics": tool("getDiagnostics"),
+        BASELINE: tool("getDiagnostics", uri=f"file://{workspace}/module.py"),
     }
-    rounds, count = (5, 150) if quick else (21, 400)
-    times: dict[tuple[str, str], list[float]] = {}
-    used: dict[tuple[str, str], list[float]] = {}
 
-    def measure(name: str, what: str, server: Process, client: Client, prepared: bytes) -> Callable[[], None]:
-        def work() -> None:
-            spent = []
-            before = server.cpu()
-            for _ in range(count):
-                started = time.perf_counter()
-                client.ask(prepared)
-                spent.append(time.perf_counter() - started)
-            used.setdefault((name, what), []).append((server.cpu() - before) / count * 1e6)
-            times.setdefault((name, what), []).append(statistics.median(spent) * 1e6)
 
-        return work
+def _asked(run: Run, there: list[Talk], which: Collection[str]) -> Rounds:
+    rounds = Rounds(run.notes)
+    for talk in there:
+        for what, prepared in _questions(talk.server.home.workspace).items():
+            if what in which and can(run, talk, what, prepared):
+                rounds.add(what, talk.contender.name, partial(_ask, what, talk, prepared, 20 if run.quick else 200))
+    with client_pinned():
+        rounds.go(run.rounds(21))
+    return rounds
 
-    with throwaway_home() as home, pairside(home) as ours, script(home, "yardstick") as theirs:
-        client, other = Client.connect(ours.port, ours.token), Client.connect(theirs.port, theirs.token)
-        client.initialize(pid=nobody(0))
-        works = []
-        for what, prepared in requests.items():
-            if "result" not in json.loads(client.ask(prepared)):
-                raise Unavailable(f"{what} was answered with an error")
-            works.append(measure("ours", what, ours, client, prepared))
-            works.append(measure("theirs", what, theirs, other, prepared))
+
+def _ask(what: str, talk: Talk, prepared: bytes, count: int) -> Mapping[str, float]:
+    ask = talk.client.call if talk.contender.serves else talk.client.ask
+    spent = []
+    before = talk.server.cpu()
+    for _ in range(count):
+        started = time.perf_counter()
+        ask(prepared)
+        spent.append(time.perf_counter() - started)
+    used = (talk.server.cpu() - before) / count
+    return {f"{what}: p50": statistics.median(spent) * 1e6, f"{what}: CPU": used * 1e6}
+
+
+def pipelined(run: Run) -> list[Figure]:
+    """Calls that are sent all at once, until the last of them is answered."""
+    prepared = [numbered_tool(1 + number, "getWorkspaceFolders") for number in range(AT_ONCE)]
+    rounds = Rounds(run.notes)
+    times = 2 if run.quick else 20
+
+    def burst(talk: Talk) -> Mapping[str, float]:
+        take = talk.client.answer if talk.contender.serves else talk.client.receive
+        before, started = talk.server.cpu(), time.perf_counter()
+        for _ in range(times):
+            talk.client.socket.sendall(b"".join(prepared))
+            for _ in prepared:
+                take()
+        spent, used = time.perf_counter() - started, talk.server.cpu() - before
+        return {"each": spent / times / AT_ONCE * 1e6, "CPU": used / times / AT_ONCE * 1e6}
+
+    with talks(run, run.all, "pipelined") as there:
+        for talk in there:
+            if can(run, talk, "pipelined", prepared[0]):
+                rounds.add("pipelined", talk.contender.name, partial(burst, talk))
         with client_pinned():
-            for _ in range(1 + rounds):
-                shuffled(works)
-        client.close()
-        other.close()
-    figures = []
-    for what in requests:
-        # The first round warms up.
-        ours_at, theirs_at = times["ours", what][1:], times["theirs", what][1:]
-        figures.append(compared(f"{what}: p50", "µs", ours_at, ECHO, theirs_at, Target("at_most", 1.3)))
-        ours_at, theirs_at = used["ours", what][1:], used["theirs", what][1:]
-        figures.append(compared(f"{what}: CPU of server", "µs", ours_at, ECHO, theirs_at, Target("at_most", 1.5)))
-    return figures
-
-
-def selection(*, quick: bool) -> list[Figure]:
-    """From a line on a Unix socket until ten clients have read what it selects, against a broadcast of the same bytes.
-
-    The yardstick reads the line and broadcasts it. `fanout` reads the line and selects it: that is what is compared.
-    What `pairside select` asks of a server is more, because a file is read and the caller is looked at; that stands
-    beside it.
-    """
-    marked = next((name for name in MARKS if os.environ.get(name)), None)
-    if marked is not None:
-        raise Unavailable(f"an agent's own shell may not select: env -u {marked} python -m bench selection")
-    rounds, count = (5, 30) if quick else (21, 60)
-    times: dict[str, list[float]] = {}
-    used: dict[str, list[float]] = {}
-    with ExitStack() as stack:
-        home = stack.enter_context(throwaway_home())
-        servers = {
-            "fanout": stack.enter_context(script(home, "fanout")),
-            "command": stack.enter_context(pairside(home)),
-            "broadcast": stack.enter_context(script(home, "yardstick")),
-        }
-        tellings = {name: stack.enter_context(closing(Telling(server.socket_path))) for name, server in servers.items()}
-        clients = {
-            name: [stack.enter_context(closing(Client.connect(server.port, server.token))) for _ in range(CLIENTS)]
-            for name, server in servers.items()
-        }
-        lines = _lines(home.workspace / "module.py", (10, 30))
-        for name in ("fanout", "command"):
-            for number, client in enumerate(clients[name]):
-                client.initialize(pid=nobody(number))
-            line, wanted = lines[name][1]
-            tellings[name].send(line)
-            if b"error" in (answer := tellings[name].answer()):
-                raise Unavailable(f"the selection was refused: {answer!r}")
-            for client in clients[name]:
-                told = client.receive()  # each gets it once it is ready
-            if wanted not in told:
-                raise Unavailable(f"another selection was told: {told!r}")
-            if name == "fanout":
-                other = lines[name][0][1]
-                lines["broadcast"] = [(told.replace(wanted, mark) + b"\n", mark) for mark in (other, wanted)]
-
-        def measure(name: str) -> Callable[[], None]:
-            server, telling, readers, what = servers[name], tellings[name], clients[name], lines[name]
-
-            def work() -> None:
-                spent = []
-                before = server.cpu()
-                for number in range(count):
-                    line, wanted = what[number % 2]
-                    started = time.perf_counter()
-                    telling.send(line)
-                    for reader in readers:
-                        reader.receive_with(wanted)
-                    spent.append(time.perf_counter() - started)
-                    telling.answer()
-                used.setdefault(name, []).append((server.cpu() - before) / count * 1e6)
-                times.setdefault(name, []).append(statistics.median(spent) * 1e6)
-
-            return work
-
-        works = [measure(name) for name in servers]
-        with client_pinned():
-            for _ in range(1 + rounds):
-                shuffled(works)
-    figures = []
-    for name, what, target in (
-        ("fanout", f"selection to {CLIENTS} clients", Target("at_most", 1.5)),
-        ("command", "the same by pairside's observer socket, file and all", None),
-    ):
-        for unit, measured, bound in (("p50", times, target), ("CPU of server", used, None)):
-            # The first round warms up.
-            ours, theirs = measured[name][1:], measured["broadcast"][1:]
-            figures.append(compared(f"{what}: {unit}", "µs", ours, "broadcast, websockets", theirs, bound))
-    return figures
-
-
-def _lines(file: Path, numbers: tuple[int, int]) -> dict[str, list[tuple[bytes, bytes]]]:
-    """What is said to select some lines of a new file, and how to know by what comes that it was told; twice."""
-    text = [f"line {number:03} = {'x' * 60}\n" for number in range(100)]
-    file.write_text("".join(text))
-    said: dict[str, list[tuple[bytes, bytes]]] = {"fanout": [], "command": []}
-    for first in numbers:
-        wanted = f"line {first:03}".encode()
-        params = {"path": str(file), "start": [first, 0], "end": [first + 5, 0], "keep": True}
-        request = {"jsonrpc": "2.0", "id": 1, "method": "select", "params": params}
-        said["command"].append((json.dumps(request).encode() + b"\n", wanted))
-        joined = " ".join(line.rstrip() for line in text[first : first + 5])
-        said["fanout"].append((joined.encode() + b"\n", wanted))
-    return said
-
-
-def nobody(number: int) -> int:
-    """The id of a process that cannot exist: it is beyond what Linux gives out."""
-    return 2**22 + 1 + number
+            rounds.go(run.rounds(21))
+    what = f"{AT_ONCE} calls at once, each"
+    return [rounds.figure("each", "µs", f"{what}: time", P50), rounds.figure("CPU", "µs", f"{what}: CPU", CPU)]

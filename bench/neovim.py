@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import re
 import statistics
 import time
@@ -14,8 +15,8 @@ from pathlib import Path
 from tests.e2e.home import Home
 from tests.nvim.editor import COMMAND, Neovim
 
+from bench.contenders import Run
 from bench.figures import Figure, Target, Unavailable, compared
-from bench.processes import shuffled
 from bench.wire import Client, message
 
 VERSION = "0.11.4"
@@ -83,9 +84,9 @@ def _call(tool: str, id: int, **arguments: object) -> bytes:
     return message("tools/call", {"name": tool, "arguments": arguments}, id=id)
 
 
-def blocked(*, quick: bool) -> list[Figure]:
+def blocked(run: Run) -> list[Figure]:
     """What agents wait for while Neovim is busy."""
-    seconds = 1 if quick else 5
+    seconds = 1 if run.quick else 5
     figures = []
     with _neovim() as (_, neovim, client):
         port, token = _address(neovim)
@@ -116,9 +117,9 @@ def blocked(*, quick: bool) -> list[Figure]:
     return figures
 
 
-def review(*, quick: bool) -> list[Figure]:
+def review(run: Run) -> list[Figure]:
     """From openDiff until the proposal is on screen, against doing the same by plain commands in the same Neovim."""
-    rounds = 3 if quick else 9
+    rounds = 3 if run.quick else 9
     figures = []
     with _neovim() as (home, neovim, client):
         neovim.lua(GAPS)
@@ -132,7 +133,8 @@ def review(*, quick: bool) -> list[Figure]:
                 partial(_compare, neovim, path, old, times["plain"], freezes["plain"]),
             ]
             for _ in range(1 + rounds):
-                shuffled(works)
+                for work in random.sample(works, len(works)):
+                    work()
             yardstick, target = ":diffthis by hand", Target("at_most", bound)
             # The first round warms up.
             ours, plain = times["ours"][1:], times["plain"][1:]
@@ -178,9 +180,9 @@ def _compare(neovim: Neovim, path: Path, old: str, times: list[float], freezes: 
     neovim.wait_not_on_screen(mark, 60)
 
 
-def trips(*, quick: bool) -> list[Figure]:
+def trips(run: Run) -> list[Figure]:
     """Questions of an agent that only Neovim can answer, with 1 and with 50 buffers."""
-    count = 100 if quick else 1000
+    count = 100 if run.quick else 1000
     figures = []
     with _neovim() as (home, neovim, client):
         for buffers, bounds in ((1, (0.4, 0.4)), (50, (1.1, 2.9))):
@@ -200,9 +202,9 @@ def trips(*, quick: bool) -> list[Figure]:
     return figures
 
 
-def cursor(*, quick: bool) -> list[Figure]:
+def cursor(run: Run) -> list[Figure]:
     """What moving the cursor costs in Neovim, and how long until agents know of it."""
-    count, moves = (5, 5_000) if quick else (21, 20_000)
+    count, moves = (5, 5_000) if run.quick else (21, 20_000)
     with _neovim() as (home, neovim, _):
         path = home.write("moves.txt", "some words in a line\n" * 1000)
         neovim.command(f"edit {path}")
@@ -245,9 +247,9 @@ def cursor(*, quick: bool) -> list[Figure]:
     ]
 
 
-def start(*, quick: bool) -> list[Figure]:
+def start(run: Run) -> list[Figure]:
     """What the plugin adds to Neovim's start, as Neovim itself measures it."""
-    rounds = 5 if quick else 21
+    rounds = 5 if run.quick else 21
     added = []
     for _ in range(rounds):
         with Home() as home:
@@ -285,7 +287,7 @@ def _percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-NEOVIM: dict[str, Callable[..., list[Figure]]] = {
+NEOVIM: dict[str, Callable[[Run], list[Figure]]] = {
     "neovim-blocked": blocked,
     "neovim-review": review,
     "neovim-trips": trips,

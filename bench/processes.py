@@ -6,15 +6,13 @@ import contextlib
 import ctypes
 import json
 import os
-import random
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,25 +78,26 @@ def pairside_command(*arguments: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A server that accepts connections."""
+    """A server that accepts connections. What it uses counts together with the processes that it has started."""
 
     pid: int
     port: int
     token: str
     socket_path: str
-    """The Unix socket through which it is told what to send to all clients."""
+    """The Unix socket through which it is told what to send to all clients; it need not be there."""
+    home: Home
 
     def cpu(self) -> float:
-        """The processor time that it has used so far, in seconds."""
-        clock = ctypes.c_int()
-        error = _libc.clock_getcpuclockid(self.pid, ctypes.byref(clock))
-        if error:
-            raise Unavailable(f"no processor clock of another process: {os.strerror(error)}")
-        return time.clock_gettime(clock.value)
+        """The processor time that it has used so far, in seconds. That of its children is gone when they have ended."""
+        return sum(_cpu(pid) for pid in _tree(self.pid))
 
-    def resident(self) -> int:
-        """The bytes of memory that it occupies now."""
-        return int(_proc(self.pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    def resident(self, *, alone: bool = False) -> int:
+        """The bytes of memory that it occupies now. What several processes share counts once for each.
+
+        `alone`, without what it has started: that comes and goes.
+        """
+        pids = [self.pid] if alone else _tree(self.pid)
+        return sum(int(_proc(pid, "statm").split()[1]) for pid in pids) * os.sysconf("SC_PAGE_SIZE")
 
     def descriptors(self) -> int:
         """How many files it has open."""
@@ -108,6 +107,24 @@ class Process:
             raise Unavailable(f"/proc is needed: {error.strerror}") from None
 
 
+def _cpu(pid: int) -> float:
+    clock = ctypes.c_int()
+    error = _libc.clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise Unavailable(f"no processor clock of another process: {os.strerror(error)}")
+    return time.clock_gettime(clock.value)
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):  # it has just ended, or the kernel does not tell of children
+            for thread in os.listdir(f"/proc/{one}/task"):
+                found += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
+    return found
+
+
 def _proc(pid: int, name: str) -> str:
     try:
         return Path(f"/proc/{pid}/{name}").read_text()
@@ -115,8 +132,11 @@ def _proc(pid: int, name: str) -> str:
         raise Unavailable(f"/proc is needed: {error.strerror}") from None
 
 
-def spawn(home: Home, command: list[str], **more: str) -> subprocess.Popen[bytes]:
-    """Start a process in a home; what it says is thrown away, except for what goes to standard error."""
+def spawn(home: Home, command: Sequence[str], **more: str) -> subprocess.Popen[bytes]:
+    """Start a process in a home; what it says is thrown away, except for what goes to standard error.
+
+    It leads a process group of its own.
+    """
     with open(home.path / "stderr", "ab") as errors:
         return subprocess.Popen(
             command,
@@ -125,6 +145,7 @@ def spawn(home: Home, command: list[str], **more: str) -> subprocess.Popen[bytes
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            start_new_session=True,
         )
 
 
@@ -140,61 +161,33 @@ def wait_for_lock(home: Home, process: subprocess.Popen[bytes]) -> tuple[int, st
             break
         time.sleep(POLL_SECONDS)
     said = (home.path / "stderr").read_text(errors="replace")[-2000:]
-    raise Unavailable(f"pairside serve did not start: {said or 'no word'}")
+    raise Unavailable(f"it wrote no lock file: {said or 'no word'}")
 
 
 @contextlib.contextmanager
 def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a process with the block."""
+    """End a process that leads a group with the block, and then whatever else is left of the group."""
     try:
         yield
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
             process.wait(SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
-@contextlib.contextmanager
-def pairside(home: Home, **more: str) -> Iterator[Process]:
-    """`pairside serve` for as long as the block runs; `more` is added to its environment."""
-    process = spawn(home, pairside_command("serve", "--workspace", str(home.workspace)), **more)
-    with ending(process):
-        _pin(process.pid, 0)
-        port, token = wait_for_lock(home, process)
-        path = home.path / "state" / "pairside" / "run" / f"{port}.sock"
-        yield Process(process.pid, port, token, str(path))
-
-
-@contextlib.contextmanager
-def script(home: Home, name: str) -> Iterator[Process]:
-    """A server of this folder, `yardstick` or `fanout`, for as long as the block runs."""
-    token = secrets.token_hex(16)
-    path = str(home.path / f"{name}.sock")
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name(f"{name}.py")), token, path],
-        env=home.environment(),
-        cwd=home.workspace,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with ending(process):
-        _pin(process.pid, 0)
-        assert process.stdout is not None
-        line = process.stdout.readline()  # it ends if the process does
-        if not line:
-            raise Unavailable(f"the server of bench/{name}.py did not start")
-        yield Process(process.pid, int(line), token, path)
-
-
-def _pin(pid: int, place: int) -> None:
+def pinned(pid: int, place: int) -> None:
     """Give a process a processor of its own, so that client and server disturb each other equally in every round."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
@@ -209,17 +202,11 @@ def client_pinned() -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    _pin(0, 1)
+    pinned(0, 1)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def shuffled(works: list[Callable[[], None]]) -> None:
-    """Do all of something once, in any order."""
-    for work in random.sample(works, len(works)):
-        work()
 
 
 class Telling:

@@ -29,8 +29,9 @@ def frame(opcode: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
         head = struct.pack("!BBQ", 0x80 | opcode, mark | 127, len(payload))
     if not masked:
         return head + payload
-    mixed = bytes(byte ^ _MASK[index % 4] for index, byte in enumerate(payload))
-    return head + _MASK + mixed
+    mask = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
+    mixed = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
+    return head + _MASK + mixed.to_bytes(len(payload), "little")
 
 
 def message(method: str, params: Any = None, id: int | None = None) -> bytes:
@@ -42,6 +43,16 @@ def message(method: str, params: Any = None, id: int | None = None) -> bytes:
     if params is not None:
         body["params"] = params
     return frame(TEXT, json.dumps(body).encode())
+
+
+def tool(name: str, **arguments: Any) -> bytes:
+    """The frame of a call of a tool, with the id 1."""
+    return numbered_tool(1, name, **arguments)
+
+
+def numbered_tool(id: int, name: str, **arguments: Any) -> bytes:
+    """The frame of a call of a tool."""
+    return message("tools/call", {"name": name, "arguments": arguments}, id=id)
 
 
 def handshake(token: str, **headers: str) -> bytes:
@@ -90,7 +101,7 @@ class Client:
         """Introduce itself as Claude Code does."""
         client = {"name": "claude-code", "version": "2.1.330"}
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
-        answer = json.loads(self.ask(message("initialize", params, id=0)))
+        answer = json.loads(self.call(message("initialize", params, id=0)))
         if "result" not in answer:
             raise ConnectionError(f"refused: {answer}")
         self.socket.sendall(message("notifications/initialized"))
@@ -100,6 +111,18 @@ class Client:
         """Send a frame; the next message."""
         self.socket.sendall(prepared)
         return self.receive()
+
+    def call(self, prepared: bytes) -> bytes:
+        """Send the frame of a request to a server that answers; the answer. What it tells by itself is passed over."""
+        self.socket.sendall(prepared)
+        return self.answer()
+
+    def answer(self) -> bytes:
+        """The next message that is an answer."""
+        while True:
+            message = self.receive()
+            if b'"result"' in message or b'"error"' in message:
+                return message
 
     def receive(self) -> bytes:
         """The next message; pings are answered on the way. Messages in fragments are none of these servers'."""
@@ -112,10 +135,11 @@ class Client:
             elif opcode != PONG:
                 return payload
 
-    def receive_with(self, wanted: bytes) -> None:
-        """Wait for a message that contains something."""
-        while wanted not in self.receive():
+    def receive_with(self, wanted: bytes) -> bytes:
+        """The next message that contains something."""
+        while wanted not in (message := self.receive()):
             pass
+        return message
 
     def read_to_end(self) -> None:
         """Read and discard until the server has closed its side."""

@@ -1,5 +1,7 @@
 """Owns the server that pairside is compared with: an echo on the high-level server of `websockets`, as it comes.
 
+Only the largest message that it takes is raised, to that of pairside and more.
+
 Run as a script with a token and the path of a Unix socket; prints its port. It demands the token as pairside does.
 Whatever line comes in through the Unix socket is broadcast to all clients.
 """
@@ -11,6 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.http11 import Request, Response
@@ -43,7 +46,8 @@ async def run(token: str, path: str) -> None:
     # By default it writes a traceback for each handshake that fails: no reason to be compared with that.
     logger = logging.getLogger("yardstick")
     logger.setLevel(logging.CRITICAL + 1)
-    async with serve(echo, "127.0.0.1", 0, process_request=judge, select_subprotocol=mcp, logger=logger) as server:
+    options: dict[str, Any] = {"process_request": judge, "select_subprotocol": mcp, "logger": logger, "max_size": None}
+    async with serve(echo, "127.0.0.1", 0, **options) as server:
 
         async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while line := await reader.readline():
