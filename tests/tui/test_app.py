@@ -67,7 +67,7 @@ async def test_the_first_screen(scene: OpenScene, moment: None) -> None:
     """Where nothing waits it says how to begin."""
     async with scene() as at:
         await at.see("No proposal waits.", "3 Agents 0", "? Help")
-        approve(at.app, "nothing_waits")
+        await approve(at.app, "nothing_waits")
 
 
 async def test_help_names_every_key_of_every_view(scene: OpenScene) -> None:

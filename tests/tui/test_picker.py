@@ -127,14 +127,14 @@ async def test_the_page(shop: Path) -> None:
     async with picking(shop) as at:
         await at.press(*"shop:3-8")
         await at.see("▶ src/shop.py", "█  3 line 3")
-        approve(at.app, "picking")
+        await approve(at.app, "picking")
 
 
 async def test_the_page_where_there_is_room(shop: Path) -> None:
     """Both beside each other."""
     async with picking(shop, mention=True, size=(130, 24)) as at:
         await at.see("▶ .gitignore", "*.log", "src/")
-        approve(at.app, "picking_beside")
+        await approve(at.app, "picking_beside")
 
 
 @pytest.mark.parametrize(

@@ -257,19 +257,19 @@ async def test_without_colour_nothing_is_lost(monkeypatch: pytest.MonkeyPatch, m
         assert at.app.no_color
         await at.press("n", "space")
         await at.see("[ ] hunk 2 of 3")
-        approve(at.app, "without_colour")
+        await approve(at.app, "without_colour")
 
 
 async def test_side_by_side(moment: None) -> None:
     """Lines that became each other stand in one row."""
     async with reading(size=(130, 24)) as at:
-        approve(at.app, "side_by_side")
+        await approve(at.app, "side_by_side")
 
 
 async def test_the_list_stands_beside_where_there_is_room(moment: None) -> None:
     """On a wide screen both have the whole height."""
     async with reading(proposal(1, "a.py", OLD, NEW), proposal(2, "b.py", None, "\n"), size=(200, 24)) as at:
-        approve(at.app, "beside")
+        await approve(at.app, "beside")
 
 
 async def test_eight_megabytes_are_gone_through_and_nothing_is_held_up() -> None:

@@ -50,7 +50,7 @@ async def test_a_proposal_is_accepted_whole(scene: OpenScene, moment: None) -> N
     """The agent is answered with all of it, and the list is empty."""
     async with scene() as at:
         await proposed(at)
-        approve(at.app, "a_proposal")
+        await approve(at.app, "a_proposal")
         await at.press("a")
         assert await verdict(at) == ["FILE_SAVED", NEW]
         await at.see("Accepted a.py: Claude Code writes it now.", "No proposal waits.")
@@ -62,7 +62,7 @@ async def test_two_of_three_hunks_are_accepted(scene: OpenScene, moment: None) -
         await proposed(at)
         await at.press("n", "space")
         await at.see("[ ] hunk 2 of 3", "left out", "hunk 2 of 3, 2 chosen")
-        approve(at.app, "a_hunk_left_out")
+        await approve(at.app, "a_hunk_left_out")
         await at.press("s")
         answer = await verdict(at)
         assert answer == ["FILE_SAVED", OLD.replace("line 4\n", "line four\n").replace("line 51\n", "")]
