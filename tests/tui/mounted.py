@@ -30,6 +30,8 @@ from tests.until import until
 
 V = TypeVar("V", bound=Widget)
 SECONDS = 10.0
+WATCH_SECONDS = 0.02
+"""Seldom enough that a pilot, who waits for the process to rest, sees it rest."""
 
 
 class Mounted(App[None]):
@@ -169,7 +171,7 @@ async def never_held(seconds: float) -> AsyncIterator[None]:
         nonlocal longest
         while True:
             before = time.thread_time()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(WATCH_SECONDS)
             longest = max(longest, time.thread_time() - before)
 
     watching = asyncio.create_task(watch())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +150,38 @@ def test_words_are_found_in_the_rows_that_are_shown() -> None:
     assert found_rows(comparison, layout, "four") == []
     side = Layout(comparison, side_by_side=True, whole=False)
     assert len(found_rows(comparison, side, "two")) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_words_are_found_in_every_row_that_shows_them_and_in_no_other(side_by_side: bool, whole: bool) -> None:
+    """As if each row were looked at by itself."""
+    old = "".join(f"line {number}\n" for number in range(1, 61))
+    new = (
+        old.replace("line 7\n", "line seven\nand more\n").replace("line 30\nline 31\n", "").replace("line 50", "row 50")
+    )
+    comparison = compared(old, new)
+    layout = Layout(comparison, side_by_side=side_by_side, whole=whole)
+    for words in ("line", "3", "seven", "row", "0"):
+        rows = [(number, layout.row(number)) for number in range(layout.rows)]
+        assert found_rows(comparison, layout, words) == [
+            number
+            for number, row in rows
+            if row is not None
+            and row.kind in (Kind.SAME, Kind.CHANGED)
+            and (
+                (row.old is not None and words in comparison.old[row.old])
+                or (row.new is not None and words in comparison.new[row.new])
+            )
+        ]
+
+
+def test_a_search_that_is_given_up_ends() -> None:
+    """It does not go through the rest of the text."""
+    comparison = compared("two\n" * 10, "two\n" * 11)
+    given_up = threading.Event()
+    given_up.set()
+    assert found_rows(comparison, Layout(comparison, side_by_side=False, whole=True), "two", given_up) == []
 
 
 def test_where_a_hunk_stands_in_words() -> None:

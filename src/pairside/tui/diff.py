@@ -7,6 +7,7 @@ changed line has its sign, a hunk that is left out says so in its head, the pres
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -357,10 +358,15 @@ class DiffView(ScrollView, can_focus=True):
         """Find words, go to the next place (1), the one before (-1) or the first from here on (0).
 
         Gives which place it is, from 1, and how many there are; both 0 if there is none.
+        Cancelled, the thread that looks soon ends as well.
         """
         if words != self._found or self._found_at is None:
             comparison, layout = self._comparison, self._layout
-            found = await asyncio.to_thread(found_rows, comparison, layout, words) if words else []
+            given_up = threading.Event()
+            try:
+                found = await asyncio.to_thread(found_rows, comparison, layout, words, given_up) if words else []
+            finally:
+                given_up.set()
             if layout is not self._layout:
                 return 0, 0
             self._found, self._found_at = words, found

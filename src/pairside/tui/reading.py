@@ -7,6 +7,7 @@ hand that was typing does not decide about what has just come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
+from textual.worker import Worker, WorkerCancelled
 
 from pairside.tui.diff import Arrangement, DiffView, Wording
 from pairside.tui.entries import Entry, EntryList
@@ -124,6 +126,7 @@ class Reading(Widget):
         self._diff = DiffView(wording)
         self._title = Static("", classes="title", markup=False)
         self._search = SearchBar()
+        self._searching: Worker[None] | None = None
         self._chosen = chosen
         self._loading: asyncio.Task[None] | None = None
         self._shown: Mapping[str, Any] | None = None
@@ -296,15 +299,15 @@ class Reading(Widget):
         self._search.add_class("-open")
         self._search.query_one(Input).focus()
 
-    async def on_input_changed(self, message: Input.Changed) -> None:
-        """Search while it is typed."""
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Search while it is typed; in a long text what is typed next need not wait for that."""
         message.stop()
-        await self._find(0)
+        self._searching = self.run_worker(self._find(0), exclusive=True, group="search")
 
     async def on_input_submitted(self, message: Input.Submitted) -> None:
         """To the next place."""
         message.stop()
-        await self._find(1)
+        await self._step(1)
 
     async def on_key(self, event: Any) -> None:
         """Keys of the search."""
@@ -319,13 +322,19 @@ class Reading(Widget):
             self._diff.end_search()
             self._diff.focus()
         elif event.key in ("up", "shift+enter"):
-            await self._find(-1)
+            await self._step(-1)
         elif event.key == "down":
-            await self._find(1)
+            await self._step(1)
         else:
             return
         event.stop()
         event.prevent_default()
+
+    async def _step(self, direction: int) -> None:
+        if self._searching is not None:
+            with contextlib.suppress(WorkerCancelled):  # by what was typed since, which is searched for now
+                await self._searching.wait()
+        await self._find(direction)
 
     async def _find(self, direction: int) -> None:
         words = self._search.query_one(Input).value

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +20,8 @@ from pairside.tui.cells import widest
 
 CONTEXT = 3
 """So many unchanged lines are shown around a hunk."""
+PIECE = 2000
+"""So many lines are searched at once."""
 
 
 class Kind(Enum):
@@ -199,6 +203,16 @@ class Layout:
                     nearest = start
         return nearest
 
+    def rows_of(self, olds: Sequence[int], news: Sequence[int]) -> list[int]:
+        """The rows that show any of these lines, given in order, of the old text and of the new one; in order."""
+        found: set[int] = set()
+        for start, one in zip(self._starts, self._segments, strict=True):
+            for lines, first, rows in ((olds, one.old, one.old_rows), (news, one.new, one.new_rows)):
+                if first is not None:
+                    low, high = bisect.bisect_left(lines, first), bisect.bisect_left(lines, first + rows)
+                    found.update(start + line - first for line in lines[low:high])
+        return sorted(found)
+
     def hunk_at(self, row: int) -> int | None:
         """The index of the hunk that a row belongs to, or that comes before it; the first one before any."""
         if not self._heads:
@@ -206,25 +220,26 @@ class Layout:
         return max(0, bisect.bisect_right(self._heads, row) - 1)
 
 
-def found_rows(comparison: Comparison, layout: Layout, words: str) -> list[int]:
+def found_rows(
+    comparison: Comparison, layout: Layout, words: str, given_up: threading.Event | None = None
+) -> list[int]:
     """The rows whose lines hold some words, in order; upper and lower case are one unless the words have upper case.
 
-    Long texts take long: not for the event loop.
+    Long texts take long: not for the event loop. Once `given_up` is set it soon ends, with what it has.
     """
     exact = words != words.casefold()
 
-    def lines(texts: Sequence[str]) -> set[int]:
-        return {index for index, line in enumerate(texts) if words in (line if exact else line.casefold())}
+    def lines(texts: Sequence[str]) -> list[int]:
+        found: list[int] = []
+        for start in range(0, len(texts), PIECE):
+            if given_up is not None and given_up.is_set():
+                break
+            piece = texts[start : start + PIECE]
+            found += [at for at, line in enumerate(piece, start) if words in (line if exact else line.casefold())]
+            time.sleep(0)  # the thread that draws comes first
+        return found
 
-    olds, news = lines(comparison.old), lines(comparison.new)
-    if not olds and not news:
-        return []
-    rows = []
-    for number in range(layout.rows):
-        row = layout.row(number)
-        if row is not None and row.kind in (Kind.SAME, Kind.CHANGED) and (row.old in olds or row.new in news):
-            rows.append(number)
-    return rows
+    return layout.rows_of(lines(comparison.old), lines(comparison.new))
 
 
 def summary(hunk: Hunk) -> str:
