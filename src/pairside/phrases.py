@@ -276,10 +276,12 @@ def _clause(why: str) -> str:
 # What is shared.
 
 
-def line_range(selection: dict[str, Any]) -> str:
-    """The lines of a selection as a person counts them."""
-    first, last = selection["start"][0] + 1, selection["end"][0] + 1
-    return f"line {first}" if first == last else f"lines {first} to {last}"
+def place(path: str, first: int | None = None, last: int | None = None) -> str:
+    """A file, or its lines from `first` to `last`, which count from 0, as a person counts them."""
+    if first is None or last is None:
+        return shown(path)
+    lines = f"line {first + 1}" if first == last else f"lines {first + 1} to {last + 1}"
+    return f"{lines} of {shown(path)}"
 
 
 def sharing(told: dict[str, Any]) -> Iterator[str]:
@@ -291,7 +293,7 @@ def sharing(told: dict[str, Any]) -> Iterator[str]:
     parts = []
     selection = now["selection"]
     if selection is not None and selection["characters"]:
-        parts.append(f"{line_range(selection)} of {shown(selection['path'])}")
+        parts.append(place(selection["path"], selection["start"][0], selection["end"][0]))
     if now["open_files"]:
         names = ", ".join(shown(path) for path in now["open_files"][:NAMES])
         more = len(now["open_files"]) - NAMES

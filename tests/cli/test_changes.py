@@ -967,6 +967,7 @@ def test_where_nothing_was_kept_there_is_no_server(home: Home) -> None:
         done = pairside(home, *command)
         assert (done.returncode, done.stdout) == (4, b"")
         assert done.stderr.startswith(b"No pairside serves ")
+        assert done.stderr.endswith(b"\nNo changes of an earlier one are kept.\n")
         assert pairside(home, *command, "--port", "9").returncode == 4
 
 

@@ -69,7 +69,7 @@ def test_mentioned_lines_reach_the_agent(home: Home, served: Served, robot: Robo
     told = robot.wait_told("at_mentioned")
     assert (told["lineStart"], told["lineEnd"]) == (1, 2)
     assert told["filePath"] in (str(path), "a.py")
-    assert served.do("mention", "a.py:3") == f"Mentioned a.py to Claude Code (pid {PID}).\n"
+    assert served.do("mention", "a.py:3") == f"Mentioned line 3 of a.py to Claude Code (pid {PID}).\n"
     assert robot.wait_told("at_mentioned", 2)["lineStart"] == 2
     served.do("mention", "a.py")
     assert "lineStart" not in robot.wait_told("at_mentioned", 3)
@@ -89,6 +89,7 @@ def test_a_mention_without_an_agent_waits_and_says_so(home: Home, served: Served
     """The person knows that nothing has arrived yet."""
     home.write("a.py", "one\n")
     assert served.do("mention", "a.py") == "No agent listens yet: the mention of a.py waits 60 s for one.\n"
+    assert "the mention of line 1 of a.py waits" in served.do("mention", "a.py:1-9")
     told = json.loads(served.do("mention", "a.py", "--json"))
     assert told == {"delivered": False, "waits_seconds": 60.0}
 

@@ -117,6 +117,20 @@ async def test_the_palette_offers_what_has_a_key_and_runs_it(scene: OpenScene) -
         await at.see("Follows: each proposal and each change is shown as it comes.")
 
 
+async def test_a_theme_that_is_chosen_can_be_kept(scene: OpenScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How is said; the settings are the person's, and are not written."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/c")
+    async with scene(size=(100, 40)) as at:
+        await at.press("ctrl+p", *"theme")
+        await at.see("Other colours")
+        await at.press("enter")
+        await at.see("Search for themes")
+        await at.press(*"nord")
+        await at.see("nord")
+        await at.press("enter")
+        await at.see('Theme nord. To keep it: theme = "nord" below [ui] in /c/pairside/config.toml')
+
+
 async def test_quitting_by_the_palette_says_what_is_pending_too(scene: OpenScene) -> None:
     """However it was asked for."""
     async with scene() as at:
@@ -140,9 +154,12 @@ def contrast(style: Style) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
-async def test_every_theme_shows_the_same_and_can_be_read(scene: OpenScene, moment: None) -> None:
+async def test_every_theme_shows_the_same_and_can_be_read(
+    scene: OpenScene, moment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Numbers, signs, what is left out and what is pale: in light themes too it differs from what is below it."""
-    async with scene() as at:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/c")
+    async with scene(size=(110, 24)) as at:
         one = await at.agent()
         (at.workspace / "a.py").write_text("def f():\n    return 1\n" * 9)
         at.propose(
@@ -152,12 +169,14 @@ async def test_every_theme_shows_the_same_and_can_be_read(scene: OpenScene, mome
         await at.see("+ def g", "b.py (new)")
         await at.press("space")
         await at.see("left out")
-        words = at.screen
+        at.app.theme = "monokai"
+        await at.see("Theme monokai.")
+        words = at.screen.replace("monokai", "THEME")
         assert len(at.app.available_themes) > 6
         for theme in ("textual-dark", "textual-light", "solarized-light", "catppuccin-latte", "nord", "gruvbox"):
             at.app.theme = theme
-            await at.pilot.pause()
-            assert at.screen == words
+            await at.see(f"Theme {theme}.")
+            assert at.screen.replace(theme, "THEME") == words
             for strip in at.app.screen._compositor.render_strips()[:-1]:  # the keys below are drawn by Textual
                 for segment in strip:
                     if segment.text.strip(" │▌▁▂▃▄▅▆▇█·→") and segment.style is not None and not segment.style.reverse:
@@ -359,7 +378,7 @@ async def test_the_server_of_an_editor_is_shown_as_such(workspace: Path) -> None
             words = "! Select is done in Neovim itself."
             await seen(app, lambda screen: words in screen, "it is refused", SECONDS)
             await pilot.press("m", *"a.py:1", "enter")
-            await seen(app, lambda screen: "Mentioned a.py, line 1: it waits for an agent." in screen, "yes", SECONDS)
+            await seen(app, lambda screen: "Mentioned line 1 of a.py: it waits for an agent." in screen, "yes", SECONDS)
             await pilot.press("q")
 
 
@@ -372,7 +391,7 @@ async def test_a_file_is_mentioned(scene: OpenScene) -> None:
         (at.workspace / "shop.py").write_text("1\n2\n3\n4\n")
         (at.workspace / ".env").write_text("SECRET=1\n")
         await at.press("m", *"shop:2-3", "enter")
-        await at.see("Mentioned shop.py, lines 2 to 3: it waits for an agent.")
+        await at.see("Mentioned lines 2 to 3 of shop.py: it waits for an agent.")
         one = await at.agent()
         await one.introduce(PID)
         assert (await one.wait_told("at_mentioned"))["lineStart"] == 1
@@ -389,7 +408,7 @@ async def test_a_file_is_selected(scene: OpenScene) -> None:
         (at.workspace / "shop.py").write_text("1\n2\n3\n4\n")
         (at.workspace / ".env").write_text("SECRET=1\n")
         await at.press("o", *"shop:2", "enter")
-        await at.see("Selected shop.py, line 2.")
+        await at.see("Selected line 2 of shop.py.")
         assert (await ask(at.server, "status"))["sharing"]["now"]["selection"]["start"] == [1, 0]
         await at.press("o", *".env", "enter")
         await at.see("! Selected .env. Agents are not told:")

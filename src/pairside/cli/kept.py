@@ -88,7 +88,7 @@ def answering(port: int | None, workspace: str | None) -> Iterator[Answering]:
         return
     kept = _latest(here(workspace))
     if kept is None:
-        raise nobody
+        raise Failure(f"{nobody.message}\nNo changes of an earlier one are kept.", nobody.exit_code)
     click.echo(KEPT, err=True)
     with refusals():
         yield kept

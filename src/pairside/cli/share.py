@@ -7,11 +7,12 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
+from pairside import phrases
 from pairside.cli import spots
 from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Exit, Failure
-from pairside.phrases import agent_of, count, line_range, never_shared, sharing, shown
+from pairside.phrases import agent_of, count, never_shared, sharing, shown
 from pairside.text import printable
 
 
@@ -62,7 +63,8 @@ def select(server: Server, place: str | None, clear: bool, keep: bool, as_json: 
         click.echo(f"Open: {shown(told['path'])}, {until}.")
         return
     characters = count(told["characters"], "character")
-    click.echo(f"Selected {line_range(told)} of {shown(told['path'])} ({characters}), {until}.")
+    lines = phrases.place(told["path"], told["start"][0], told["end"][0])
+    click.echo(f"Selected {lines} ({characters}), {until}.")
 
 
 @click.command()
@@ -77,13 +79,15 @@ def mention(server: Server, place: str, force: bool, as_json: bool) -> None:
     lines only: columns are left out.
     """
     where = spots.parse(place)
+    first = last = None
     params: dict[str, object] = {"path": where.path, "said": where.said, "force": force}
     if where.first is not None and where.last is not None:
         if os.path.isdir(where.path):
             raise Failure(f"{printable(where.path)} is a folder and has no lines.", Exit.USAGE)
         lines = spots.lines_of(spots.text_of(where.path))
         spots.first_line(where, lines)
-        params |= {"first": where.first - 1, "last": min(where.last, len(lines)) - 1}
+        first, last = where.first - 1, min(where.last, len(lines)) - 1
+        params |= {"first": first, "last": last}
     told = server.request("mention", params)
     if where.first_column is not None or where.last_column is not None:
         click.echo("A mention has lines only: the columns were left out.", err=True)
@@ -96,13 +100,13 @@ def mention(server: Server, place: str, force: bool, as_json: bool) -> None:
         )
     if as_json:
         print_json(told)
-    elif told["delivered"]:
+        return
+    mentioned = phrases.place(where.path, first, last)
+    if told["delivered"]:
         process = f" (pid {told['pid']})" if told["pid"] is not None else ""
-        click.echo(f"Mentioned {shown(where.path)} to {agent_of(told)}{process}.")
+        click.echo(f"Mentioned {mentioned} to {agent_of(told)}{process}.")
     else:
-        click.echo(
-            f"No agent listens yet: the mention of {shown(where.path)} waits {told['waits_seconds']:g} s for one."
-        )
+        click.echo(f"No agent listens yet: the mention of {mentioned} waits {told['waits_seconds']:g} s for one.")
 
 
 @click.command("open")

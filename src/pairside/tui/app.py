@@ -18,10 +18,11 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Static
 
-from pairside import phrases
+from pairside import config, phrases
 from pairside.journal import is_unasked
 from pairside.text import printable
 from pairside.tui.agents import AgentsView
@@ -211,6 +212,7 @@ class PairsideApp(App[Ending]):
         self._show_view("reviews")
         self.run_worker(self.session.run(), name="session", exit_on_error=True)
         self.set_interval(TICK_SECONDS, self._tick)
+        self.theme_changed_signal.subscribe(self, self._tell_theme)
 
     async def on_event(self, event: events.Event) -> None:
         """Remember when the person did something last: keys that came before what they are about do not count."""
@@ -323,6 +325,11 @@ class PairsideApp(App[Ending]):
         self._said_line.update(Content("\n".join(self._said)))
         self._said_at = now
 
+    def _tell_theme(self, theme: Theme) -> None:
+        """Say how a theme is kept: settings are the person's, and are never written here."""
+        where = phrases.shown(config.path(os.environ))
+        self.say(f'Theme {theme.name}. To keep it: theme = "{theme.name}" below [ui] in {where}')
+
     def on_said(self, message: Said) -> None:
         """A view has something to say."""
         self.say(message.text, warning=message.warning)
@@ -432,11 +439,7 @@ class PairsideApp(App[Ending]):
         if picked is None:
             return
         self._recent = [picked.path, *(one for one in self._recent if one != picked.path)][:RECENT]
-        name = phrases.shown(picked.path)
-        lines = ""
-        if picked.first is not None and picked.last is not None:
-            first, last = picked.first + 1, picked.last + 1
-            lines = f", line {first}" if first == last else f", lines {first} to {last}"
+        place = phrases.place(picked.path, picked.first, picked.last)
         params: dict[str, Any] = {"path": picked.path, "said": picked.said}
         if picked.mention:
             if picked.first is not None:
@@ -444,7 +447,7 @@ class PairsideApp(App[Ending]):
             answer = await self._do("mention", params)
             if answer is not None:
                 to = f" to {phrases.who(answer)}" if answer["delivered"] else ": it waits for an agent"
-                self.say(f"Mentioned {name}{lines}{to}.")
+                self.say(f"Mentioned {place}{to}.")
             return
         if picked.first is not None and picked.last is not None:
             params |= {"start": [picked.first, 0], "end": [picked.last, picked.end]}
@@ -452,7 +455,7 @@ class PairsideApp(App[Ending]):
         if answer is not None:
             why = answer["withheld"]
             self.say(
-                f"Selected {name}{lines}." + (f" Agents are not told: {printable(why)}." if why else ""),
+                f"Selected {place}." + (f" Agents are not told: {printable(why)}." if why else ""),
                 warning=bool(why),
             )
             self.session.want(STATUS)
