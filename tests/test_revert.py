@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pairside import hunks
 from pairside.hunks import Codec, Conflict, Reverted, common_codec
+from tests.held import never_held
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "a\r", "b\r"]), max_size=10)
 TEXTS = st.builds(lambda lines, end: "\n".join(lines) + end, LINES, st.sampled_from(["", "\n"]))
@@ -255,21 +256,9 @@ async def test_many_hunks_do_not_hold_up_the_event_loop() -> None:
     after = "".join(f"{number}{'x' if number % 6 == 0 else ''}\n" for number in range(20_000))
     now = "".join(f"{number}{'x' if number % 6 == 0 else 'y' if number % 6 == 3 else ''}\n" for number in range(20_000))
     expected = "".join(f"{number}{'y' if number % 6 == 3 else ''}\n" for number in range(20_000))
-    loop = asyncio.get_running_loop()
-    longest = 0.0
-
-    async def tick() -> None:
-        nonlocal longest
-        while True:
-            begun = loop.time()
-            await asyncio.sleep(0.005)
-            longest = max(longest, loop.time() - begun)
-
-    ticking = asyncio.create_task(tick())
-    reverted = await hunks.revert(before, after, now)
-    ticking.cancel()
+    async with never_held(0.5):
+        reverted = await hunks.revert(before, after, now)
     assert reverted == Reverted(expected)
-    assert longest < 0.5
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,10 @@ FALLBACK = f"/tmp/pairside-{os.getuid()}"
 FRESH_SECONDS = 30.0
 """A record older than this is not taken over: its clients have given up."""
 TOUCH_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""How long an observer waits for an answer: a comparison of two texts may take git 10 s."""
+LONG_SECONDS = {"undo": 600.0}
+"""How long for that of what may be about thousands of files, each of which is written to the disk, by method."""
 CONNECT_SECONDS = 0.2
 """How long a server that starts waits for a socket that it does not know."""
 RECORD_BYTES = 64 * 1024

@@ -7,7 +7,6 @@ import contextlib
 import json
 import math
 import os
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -30,8 +29,6 @@ from tests.until import until
 
 V = TypeVar("V", bound=Widget)
 SECONDS = 10.0
-WATCH_SECONDS = 0.02
-"""Seldom enough that a pilot, who waits for the process to rest, sees it rest."""
 
 
 class Mounted(App[None]):
@@ -160,23 +157,3 @@ async def ask(server: Serving, method: str, params: Mapping[str, Any] | None = N
     if "error" in answer:
         raise Refused(answer["error"]["code"], answer["error"]["message"], answer["error"].get("data") or {})
     return answer["result"]
-
-
-@contextlib.asynccontextmanager
-async def never_held(seconds: float) -> AsyncIterator[None]:
-    """Hold that the event loop's own thread does not work longer than that in one piece while the block runs."""
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(WATCH_SECONDS)
-            longest = max(longest, time.thread_time() - before)
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-    assert longest < seconds, f"the loop was held for {longest:.2f} s"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from pairside.tui import picker as picker_module
 from pairside.tui.files import Candidate, candidate, listed
 from pairside.tui.picker import Picked, Picker
 from pairside.tui.preview import Preview
-from tests.tui.mounted import never_held
+from tests.held import never_held
 from tests.tui.screens import approve, seen, text_of
 from tests.until import until
 
@@ -347,7 +348,7 @@ async def test_fifty_thousand_files_hold_nothing_up(workspace: Path, monkeypatch
     """The event loop never works long in one piece, and what was typed last is what counts."""
     many = [candidate(f"{workspace}/package{number % 100}/module_{number}.py") for number in range(50_000)]
     monkeypatch.setattr(picker_module, "listed", lambda folders, with_folders: many)
-    async with picking(workspace) as at, never_held(HELD_SECONDS):
+    async with picking(workspace) as at, never_held(HELD_SECONDS, time.thread_time):
         await at.press(*"p_49999")
         await at.see("▶ package99/module_49999.py", "(1)")
         await at.press("enter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +12,8 @@ from textual.geometry import Offset
 from textual.widget import Widget
 
 from pairside.tui.reviews import ReviewsView
-from tests.tui.mounted import Stage, mounted, never_held
+from tests.held import never_held
+from tests.tui.mounted import Stage, mounted
 from tests.tui.screens import approve
 from tests.tui.texts import Proposals, proposal
 
@@ -283,7 +285,7 @@ async def test_eight_megabytes_are_gone_through_and_nothing_is_held_up() -> None
         for number, at in ((1, 7), (2, 170_000))
     ]
     view = ReviewsView(Proposals(told := proposal(1, "big.py", old, new, found=found)).ask)
-    async with mounted(view) as at, never_held(HELD_SECONDS):
+    async with mounted(view) as at, never_held(HELD_SECONDS, time.thread_time):
         at.view.show([told])
         await at.see("hunk 1 of 2", "+ line seven")
         await at.press("n", "w", "v", "v", "v", "enter", "end", "home", "pagedown", "space")

@@ -21,10 +21,6 @@ from pairside.text import printable, within
 HELLO_SECONDS = 2.0
 ELSEWHERE_SECONDS = 0.25
 """How long to wait for a server that surely serves another folder."""
-ANSWER_SECONDS = 30.0
-"""A comparison of two texts may take git 10 s."""
-LONG_SECONDS = {"undo": 600.0}
-"""How long the answer may take of what may be about thousands of files, each of which is written to the disk."""
 CHUNK = 1 << 20
 RECONNECT_SECONDS = 15.0
 RECONNECT_POLL = 0.05
@@ -123,7 +119,7 @@ class Server:
         self._last_id += 1
         message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
         try:
-            self._connection.settimeout(ANSWER_SECONDS)
+            self._connection.settimeout(runtime.ANSWER_SECONDS)
             self._connection.sendall(json.dumps(message).encode() + b"\n")
         except TimeoutError:
             raise NotAnswering from None
@@ -140,7 +136,7 @@ class Server:
             NotAnswering: There was no answer within half a minute.
         """
         id = self.send(method, params or {})
-        deadline = time.monotonic() + LONG_SECONDS.get(method, ANSWER_SECONDS)
+        deadline = time.monotonic() + runtime.LONG_SECONDS.get(method, runtime.ANSWER_SECONDS)
         while True:
             message = self._message(deadline - time.monotonic())
             if message.get("id") == id and "method" not in message:
@@ -154,7 +150,7 @@ class Server:
         Returns once none can be missed any more.
         """
         self.send("follow", {"calls": calls})
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + runtime.ANSWER_SECONDS
         while self._message(deadline - time.monotonic()).get("method") != "following":
             pass
 

@@ -20,7 +20,6 @@ from pairside.peer import Disconnect, Gone, Peer, Reason
 from pairside.text import printable
 
 HELLO_SECONDS = 5.0
-ANSWER_SECONDS = 60.0
 RETRY_SECONDS = 0.2
 SLOW_RETRY_SECONDS = 2.0
 RETRIES = 100
@@ -120,7 +119,8 @@ class Session:
         if self._peer is None:
             raise Lost
         try:
-            return (await self._peer.request(method, params or {}, seconds=ANSWER_SECONDS)).to(Any)
+            seconds = runtime.LONG_SECONDS.get(method, runtime.ANSWER_SECONDS)
+            return (await self._peer.request(method, params or {}, seconds=seconds)).to(Any)
         except RpcError as error:
             raise Refused(error.code, error.message, error.data or {}) from None
         except (Gone, TimeoutError):
