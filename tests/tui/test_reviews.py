@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from pairside import testing
+from pairside.tui import app
 from pairside.tui.app import PairsideApp
 from pairside.tui.reading import SETTLE_SECONDS
 from pairside.tui.session import Refused
-from tests.tui.conftest import OpenScene, Scene
+from tests.tui.conftest import SECONDS, OpenScene, Scene
 from tests.tui.mounted import ask
 from tests.tui.screens import approve
 from tests.until import until
@@ -294,16 +295,22 @@ def script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-async def test_keys_that_follow_each_other_from_before_decide_nothing(scene: OpenScene) -> None:
+async def test_keys_that_follow_each_other_from_before_decide_nothing(
+    scene: OpenScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who types on while a proposal comes has not seen it, however long they type; after a pause the key counts."""
     async with scene() as at:
         one = await at.agent()
-        task = at.propose(one, "a.py", "a\n")
-        began = time.monotonic()
-        while time.monotonic() < began + 2 * SETTLE_SECONDS or "[x] hunk 1 of 1" not in at.screen:
+        with monkeypatch.context() as patched:
+            patched.setattr(app, "SETTLE_SECONDS", SECONDS)  # no pause of ours between two keys is one
             await at.press("a")
-        assert not task.done()
-        await at.see("nothing was done. Press it again in a moment.")
+            task = at.propose(one, "a.py", "a\n")
+            await at.see("[x] hunk 1 of 1")
+            drawn_at = time.monotonic()
+            told = "nothing was done. Press it again in a moment."
+            while time.monotonic() < drawn_at + 2 * SETTLE_SECONDS or told not in at.screen:
+                await at.press("a")
+            assert not task.done()
         await at.rest()
         await at.press("a")
         assert await verdict(at) == ["FILE_SAVED", "a\n"]
