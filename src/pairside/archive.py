@@ -14,11 +14,10 @@ import json
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pairside.runtime import RuntimeDirectoryError, state_location
+from pairside.runtime import private_directory, state_location
 from pairside.text import up_to, within
 
 log = logging.getLogger(__name__)
@@ -169,9 +168,9 @@ def claim(environment: Mapping[str, str], folders: Iterable[str], *, slots: int 
         RuntimeDirectoryError: The directory cannot be trusted or used.
     """
     folders = sorted(folders)
-    base = _ours(location(environment))
+    base = private_directory(location(environment))
     for slot in range(slots):
-        folder = _ours(_slot(base, folders, slot))
+        folder = private_directory(_slot(base, folders, slot))
         lock = _try_lock(folder)
         if lock is not None:
             try:
@@ -244,22 +243,6 @@ def left(environment: Mapping[str, str], folder: str) -> Iterator[tuple[str, tup
                 found.append((at, entry.path, folders))
     for _, path, folders in sorted(found, reverse=True):
         yield path, folders
-
-
-def _ours(folder: str) -> str:
-    """A directory of ours alone, made if need be."""
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        status = os.lstat(folder)
-    except OSError as error:
-        raise RuntimeDirectoryError(
-            f"cannot make {folder}: {error.strerror}. Set XDG_STATE_HOME to a directory that is yours."
-        ) from None
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise RuntimeDirectoryError(f"{folder} is not a directory of yours. Remove it, or set XDG_STATE_HOME.")
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        os.chmod(folder, 0o700)
-    return folder
 
 
 def _try_lock(folder: str) -> int | None:

@@ -142,16 +142,21 @@ def marked(mark: str, line: str) -> Iterator[str]:
         yield NO_NEWLINE
 
 
+def all_hunks(told: dict[str, Any]) -> Iterator[str]:
+    """The hunks of a comparison with their numbers; no line that is around two of them comes twice."""
+    shown_to = 0
+    for number, hunk in enumerate(told["hunks"], 1):
+        yield from hunk_lines(told, number, start=shown_to)
+        shown_to = hunk["old_start"] + hunk["old_count"] + len(hunk["after"])
+
+
 def whole(told: dict[str, Any]) -> Iterator[str]:
     """All that a proposal changes: its hunks, or its text where there is nothing to compare with."""
     if not told["divisible"]:
         for line in split(told.get("proposed", "")):
             yield from marked("+", line)
         return
-    shown_to = 0
-    for number, hunk in enumerate(told["hunks"], 1):
-        yield from hunk_lines(told, number, start=shown_to)
-        shown_to = hunk["old_start"] + hunk["old_count"] + len(hunk["after"])
+    yield from all_hunks(told)
     if not told["hunks"]:
         yield "An empty file." if told["new_file"] else "It changes nothing."
 

@@ -64,7 +64,15 @@ def directory(environment: Mapping[str, str]) -> str:
     Raises:
         RuntimeDirectoryError: It belongs to somebody else, is a symbolic link, or cannot be made.
     """
-    path = location(environment)
+    return private_directory(location(environment))
+
+
+def private_directory(path: str) -> str:
+    """The same directory, created if need be, ours alone.
+
+    Raises:
+        RuntimeDirectoryError: It belongs to somebody else, is a symbolic link, or cannot be made.
+    """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.lstat(path)

@@ -133,25 +133,34 @@ class Target:
 
 
 @contextlib.contextmanager
+def turning(defects: Defects) -> Iterator[tuple[asyncio.AbstractEventLoop, contextlib.AsyncExitStack]]:
+    """An event loop that turns when it is told to, and what is to be closed in it at the end; then nothing was amiss.
+
+    hypothesis calls plain functions, and a server for each example would leave little time for examples.
+    """
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: defects.records.append(str(context)))
+    stack = contextlib.AsyncExitStack()
+    try:
+        yield loop, stack
+    finally:
+        loop.run_until_complete(stack.aclose())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    defects.check()
+
+
+@contextlib.contextmanager
 def target(folder: Path, environment: dict[str, str]) -> Iterator[Target]:
     """A server for a folder, with its good agent, for as long as the block runs."""
-    loop = asyncio.new_event_loop()
-    stack = contextlib.AsyncExitStack()
-    with watched() as defects:
-        loop.set_exception_handler(lambda loop, context: defects.records.append(str(context)))
+    with watched() as defects, turning(defects) as (loop, stack):
 
         async def start() -> Target:
             server = await stack.enter_async_context(serving((str(folder),), limits=LIMITS, environment=environment))
             good = await stack.enter_async_context(agent(address_of(server), introduce=100_000_000))
             return Target(loop, server, good, defects)
 
-        try:
-            yield loop.run_until_complete(start())
-        finally:
-            loop.run_until_complete(stack.aclose())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-        defects.check()
+        yield loop.run_until_complete(start())
 
 
 def is_answer(message: Any) -> bool:

@@ -23,7 +23,7 @@ from tests.front_end import FrontEnd, _Quiet, front_end
 from tests.until import until
 
 from .strategies import ANY_TEXT, ODD_JSON, VALUES, cut, mutated
-from .target import CODES, SECONDS, Defects, is_answer, tries, watched
+from .target import CODES, SECONDS, Defects, is_answer, tries, turning, watched
 from .test_observers import FOUND, METHODS, SPOTS
 from .test_tools import paths
 
@@ -186,25 +186,17 @@ class Scene:
 def scene(workspace: Path, defects: Defects) -> Iterator[Scene]:
     """A server behind a front-end, for as long as a test runs."""
     (workspace / "file.txt").write_text("one\ntwo\n")
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda loop, context: defects.records.append(str(context)))
-    stack = contextlib.AsyncExitStack()
+    with turning(defects) as (loop, stack):
 
-    async def start() -> Scene:
-        editor, _ = await stack.enter_async_context(front_end())
-        welcome = await editor.request("hello", {"protocol": 1, "folders": [str(workspace)]})
-        lock = discovery.read(welcome["lock_file"])
-        assert lock is not None
-        good = await stack.enter_async_context(agent(Address(lock.port, lock.token), introduce=100_000_000))
-        return Scene(loop, editor, good, defects)
+        async def start() -> Scene:
+            editor, _ = await stack.enter_async_context(front_end())
+            welcome = await editor.request("hello", {"protocol": 1, "folders": [str(workspace)]})
+            lock = discovery.read(welcome["lock_file"])
+            assert lock is not None
+            good = await stack.enter_async_context(agent(Address(lock.port, lock.token), introduce=100_000_000))
+            return Scene(loop, editor, good, defects)
 
-    try:
         yield loop.run_until_complete(start())
-    finally:
-        loop.run_until_complete(stack.aclose())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
-    defects.check()
 
 
 def facts(folder: str) -> st.SearchStrategy[tuple[str, Any]]:

@@ -19,11 +19,11 @@ from pairside.cli.kept import Answering, answering, asks_changes
 from pairside.cli.terminal import Dialogue
 from pairside.phrases import (
     MEANS,
+    all_hunks,
     change_facts,
     change_line,
     clock,
     count,
-    hunk_lines,
     ids_text,
     means_of,
     shown,
@@ -375,10 +375,7 @@ def whole(told: dict[str, Any]) -> Iterator[str]:
     if not told["divisible"]:
         yield f"Its lines cannot be shown: {printable(told['note'] or 'binary')}."
         return
-    shown_to = 0
-    for number, hunk in enumerate(told["hunks"], 1):
-        yield from hunk_lines(told, number, start=shown_to)
-        shown_to = hunk["old_start"] + hunk["old_count"] + len(hunk["after"])
+    yield from all_hunks(told)
     if not told["hunks"]:
         yield "Only its permissions were changed." if told["kind"] == "mode" else "It is an empty file."
 
