@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= .
 MINUTES ?= 60
 # Tests wait more than they compute; the real CLI computes.
-JOBS ?= 4
+JOBS ?= 5
 E2E_JOBS ?= 3
 MODEL_JOBS ?= 2
 STEPS ?= 20000

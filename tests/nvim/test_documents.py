@@ -346,14 +346,23 @@ def test_a_change_of_the_list_is_told_once_until_it_is_asked_for(start: Callable
     it = start("a.txt")
     it.home.write("b.txt", "b\n")
     facts = Facts(it.neovim)
+    it.neovim.lua("""local verbs = require("pairside.process").verbs
+      local list = verbs["documents/list"]
+      _G.asked = 0
+      verbs["documents/list"] = function(params)
+        _G.asked = _G.asked + 1
+        return list(params)
+      end""")
     for keys in (":edit b.txt<CR>", "ia<Esc>", ":w<CR>", ":bd<CR>", ":set ft=c<CR>"):
         facts.verb("documents/list")
         facts.forget()
+        it.neovim.lua("_G.asked = 0")
         it.neovim.keys(keys + "ix<BS><Esc>")
         facts.wait("documents/changed")
         it.neovim.keys("iy<Esc>o<Esc>")
         it.neovim.wait_mode("n")
-        assert len(facts.told("documents/changed")) == 1
+        # pairside itself may have asked meanwhile, since an agent has come.
+        assert len(facts.told("documents/changed")) <= 1 + it.neovim.lua("return _G.asked")
 
 
 def test_a_change_of_a_hidden_buffer_is_told(start: Callable[..., Connected]) -> None:
