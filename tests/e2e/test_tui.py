@@ -156,9 +156,9 @@ def test_what_was_written_without_a_review_is_seen_and_undone_by_hunk(home: Home
     agent.type("SCRIPT:go")
     agent.wait(DONE)
     on_disk(path, NEW)
-    ui.wait(r"hunk 3 of 3")  # nobody pressed a key for that
-    ui.press("p")
-    ui.wait(r", hunk 2 of 3")
+    at = ui.wait(r", hunk ([23]) of 3")  # nobody pressed a key for that; it is the first of those that came together
+    if at[1] == "3":
+        ui.press("p")
     decide(ui, "u", "Turn 2  undo by", about=", hunk 2 of 3")
     on_disk(path, numbered(_3="three", _27="twenty-seven"))
     tmux.resize(80, 24)
