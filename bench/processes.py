@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Process:
 
     def cpu(self) -> float:
         """The processor time that it has used so far, in seconds. That of its children is gone when they have ended."""
-        return sum(_cpu(pid) for pid in _tree(self.pid))
+        return self._sum(_cpu, _tree(self.pid))
 
     def resident(self, *, alone: bool = False) -> int:
         """The bytes of memory that it occupies now. What several processes share counts once for each.
@@ -97,7 +97,17 @@ class Process:
         `alone`, without what it has started: that comes and goes.
         """
         pids = [self.pid] if alone else _tree(self.pid)
-        return sum(int(_proc(pid, "statm").split()[1]) for pid in pids) * os.sysconf("SC_PAGE_SIZE")
+        return int(self._sum(_resident, pids))
+
+    def _sum(self, measured: Callable[[int], float], pids: Sequence[int]) -> float:
+        total = 0.0
+        for pid in pids:
+            try:
+                total += measured(pid)
+            except Unavailable:
+                if pid == self.pid:  # of its descendants one may just have ended
+                    raise
+        return total
 
     def descriptors(self) -> int:
         """How many files it has open."""
@@ -110,9 +120,16 @@ class Process:
 def _cpu(pid: int) -> float:
     clock = ctypes.c_int()
     error = _libc.clock_getcpuclockid(pid, ctypes.byref(clock))
-    if error:
-        raise Unavailable(f"no processor clock of another process: {os.strerror(error)}")
-    return time.clock_gettime(clock.value)
+    try:
+        if error:
+            raise OSError(error, os.strerror(error))
+        return time.clock_gettime(clock.value)
+    except OSError as failure:
+        raise Unavailable(f"no processor clock of another process: {failure.strerror}") from None
+
+
+def _resident(pid: int) -> int:
+    return int(_proc(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _tree(pid: int) -> list[int]:

@@ -173,9 +173,14 @@ class Soak:
         path = self.path(chance)
         name = f"tab {chance.randrange(10**6)}"
         proposal = asyncio.create_task(agent.propose(str(path), _text(chance), name=name))
-        finished, _ = await asyncio.wait({proposal}, timeout=chance.uniform(0.1, 4.0))
-        if not finished:  # answered in the agent's own terminal
-            await agent.call("close_tab", tab_name=name)
+        try:
+            finished, _ = await asyncio.wait({proposal}, timeout=chance.uniform(0.1, 4.0))
+            if not finished:  # answered in the agent's own terminal
+                await agent.call("close_tab", tab_name=name)
+        except BaseException:
+            proposal.cancel()
+            await asyncio.gather(proposal, return_exceptions=True)
+            raise
         answer = await proposal
         if answer[0] == "FILE_SAVED":
             await agent.call("getDiagnostics", uri=f"file://{path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import processes
 from bench.contenders import pairside_command
 from bench.figures import Beside, Figure, Target, Unavailable, figure, table
 from bench.machine import ROOT
@@ -151,3 +153,18 @@ def test_pairside_itself_must_not_fail() -> None:
     rounds.add("work", OURS, fails)
     with pytest.raises(Unavailable):
         rounds.go(1)
+
+
+def test_a_child_that_has_just_ended_counts_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may end between being found and being looked at; the process itself may not."""
+    ended = subprocess.Popen(["true"])
+    ended.wait(SECONDS)
+    monkeypatch.setattr(processes, "_tree", lambda pid: [pid, ended.pid])
+    home = processes.Home(tmp_path)
+    here = processes.Process(os.getpid(), 0, "", "", home)
+    assert here.cpu() > 0
+    assert here.resident() > 1_000_000
+    gone = processes.Process(ended.pid, 0, "", "", home)
+    for measure in (gone.cpu, gone.resident):
+        with pytest.raises(Unavailable):
+            measure()
