@@ -411,6 +411,44 @@ def test_a_file_where_a_folder_was_is_no_way(top: Path, store: Store) -> None:
     assert tree(top) == {"a": ("file", 0o644, b"a file now")}
 
 
+def test_a_folder_without_a_file_gives_way_to_one_and_no_other_does(
+    top: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """However deep: a file or a link keeps all of its folders. What a link leads to is not looked at."""
+    outside = tmp_path_factory.mktemp("outside")
+    (top / "a/b/c").mkdir(parents=True)
+    (top / "a/d").mkdir()
+    (top / "held/e/f").mkdir(parents=True)
+    (top / "held/link").symlink_to(outside)
+    (top / "deep" / "/".join("d" * 70)).mkdir(parents=True)
+    assert disk.obstacle(str(top / "a")) == ""
+    assert disk.obstacle(str(top / "held")) == str(top / "held/link")
+    assert disk.obstacle(str(top / "held"), {str(top / "held/link")}) == ""
+    assert disk.obstacle(str(top / "nothing")) == str(top / "nothing")
+    assert disk.obstacle(str(top / "deep")).startswith(str(top / "deep/d"))
+    was = tree(top)
+    put(top / "a", file(store, b"back"), store, Image())
+    for name in ("held", "deep"):
+        with pytest.raises(Changed, match="exists now"):
+            put(top / name, file(store, b"back"), store, Image())
+    assert tree(top) == {name: what for name, what in was.items() if not name.startswith("a/")} | {
+        "a": ("file", 0o644, b"back")
+    }
+    assert outside.is_dir()
+
+
+def test_what_comes_into_a_folder_that_gives_way_is_not_lost(
+    top: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the last moment too."""
+    (top / "a/b").mkdir(parents=True)
+    before("_vacate", lambda: (top / "a/b/new").write_bytes(b"mine"), monkeypatch)
+    with pytest.raises(Changed, match="exists now"):
+        put(top / "a", file(store, b"back"), store, Image())
+    assert (top / "a/b/new").read_bytes() == b"mine"
+    assert os.listdir(top) == ["a"]
+
+
 @pytest.mark.parametrize("data", [b"", b"old", b"s", b"much longer than it was\n"])
 def test_the_other_names_of_a_file_keep_following_it(top: Path, store: Store, data: bytes) -> None:
     """A file with several names is written where it is."""

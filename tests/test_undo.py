@@ -333,6 +333,35 @@ async def test_folders_that_were_there_stay_and_those_made_for_a_file_go(
         ]  # fmt: skip
 
 
+async def test_a_folder_that_holds_no_file_gives_way_to_the_file_that_was_there(workspace: Path) -> None:
+    """To git such a folder is nothing. What the undo itself takes away holds it up no more, and a dry run knows it."""
+    async with project(workspace, {"bare": "1\n", "nested": "2\n", "also": "3\n"}) as work:
+        turn = await work.prompt()
+        await work.shell("rm bare nested also; mkdir bare; mkdir -p nested/a/b nested/c also/d; echo > also/d/x")
+        planned = await work.undo(turn=turn, dry_run=True)
+        done = await work.undo(turn=turn)
+        assert [(one.path, one.outcome) for one in planned.files] == [(one.path, one.outcome) for one in done.files]
+        assert {one.outcome for one in done.files} == {Outcome.UNDONE}
+        assert {name: (workspace / name).read_text() for name in os.listdir(workspace) if name != ".git"} == {
+            "bare": "1\n", "nested": "2\n", "also": "3\n",
+        }  # fmt: skip
+
+
+async def test_a_dry_run_knows_what_lies_in_a_folder_in_the_way(workspace: Path) -> None:
+    """What is ignored is in no change, and yet is in the way of the file that was there: both runs say so."""
+    async with project(workspace, {"file": "1\n", ".gitignore": "*.log\n"}) as work:
+        turn = await work.prompt()
+        await work.shell("rm file; mkdir -p file/a; echo > file/x; echo > file/a/y.log")
+        planned = await work.undo(turn=turn, dry_run=True)
+        done = await work.undo(turn=turn)
+        for files in (planned.files, done.files):
+            assert {os.path.relpath(one.path, workspace): (one.outcome, one.why) for one in files} == {
+                "file": (Outcome.FAILED, f"a folder stands there now, and in it {workspace}/file/a/y.log"),
+                "file/x": (Outcome.UNDONE, ""),
+            }
+        assert (workspace / "file/a/y.log").exists()
+
+
 async def test_what_stands_in_the_way_is_named(workspace: Path) -> None:
     """A file where a folder was, a folder where a file was: both stay."""
     async with project(workspace, {"folder/x": "1\n", "file": "2\n"}) as work:
@@ -345,7 +374,7 @@ async def test_what_stands_in_the_way_is_named(workspace: Path) -> None:
             done = await work.undo(turn=turn, dry_run=dry_run)
             assert {os.path.relpath(one.path, workspace): one.why for one in done.files} == {
                 "folder/x": f"{workspace}/folder is not a folder any more",
-                "file": "it cannot be read now: it is a folder",
+                "file": f"a folder stands there now, and in it {workspace}/file/y",
             }
         assert work.tree() == tree
 

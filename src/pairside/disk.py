@@ -33,6 +33,8 @@ _OURS = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_REPLACE, _EXCHANGE = 1, 2  # of renameat2(2)
 _ROUNDS = 16
+_DEEP = 64
+"""In folders below each other that are more than these it is not looked whether they hold a file."""
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -83,9 +85,9 @@ class _Place(msgspec.Struct, frozen=True):
 def put(path: str, image: Image, *, expected: Image, store: Store, limit: int) -> None:
     """Make what stands at an absolute path be `image`, if it is still what is expected there.
 
-    `limit` is the largest file that is compared, in bytes. Folders that are missing on the way are made. A file that
-    is replaced leaves owner, group and extended attributes to the new one; one that has several names keeps them, and
-    is written where it is. Blocks: call it in a thread.
+    `limit` is the largest file that is compared, in bytes. Folders that are missing on the way are made; a folder that
+    holds no file is nothing, and gives way. A file that is replaced leaves owner, group and extended attributes to the
+    new one; one that has several names keeps them, and is written where it is. Blocks: call it in a thread.
 
     Raises:
         Changed: Something else stands there. It is left as it is.
@@ -108,6 +110,19 @@ def put(path: str, image: Image, *, expected: Image, store: Store, limit: int) -
                 raise Changed(f"{path} is gone")
     except OSError as error:
         raise DiskError(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def obstacle(path: str, going: Collection[str] = ()) -> str:
+    """What keeps a folder at an absolute path from giving way to a file: the first in it that is no folder itself.
+
+    `going` are paths that will be gone by then. The path itself if no folder stands there, empty if nothing is in the
+    way. No link is followed. Blocks: call it in a thread.
+    """
+    try:
+        with _place(path) as place:
+            return path if place is None else _obstacle(place, going)
+    except (DiskError, OSError):
+        return path
 
 
 def prune(folder: str, *, top: str) -> list[str]:
@@ -299,7 +314,48 @@ def _put(place: _Place, image: Image, data: bytes, expected: Image, limit: int) 
             temporary = place.beside()
             with _made(temporary, image, data, descriptor):
                 check()
+                if not expected.exists:
+                    _vacate(place)
                 _replace(place, temporary, expected, limit)
+
+
+def _obstacle(place: _Place, going: Collection[str] = (), deep: int = 0) -> str:
+    """The first thing in a folder that is no folder and is not to go; the place itself if it is none."""
+    try:
+        if deep > _DEEP:
+            return place.path
+        folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return place.path
+    try:
+        for name in os.listdir(folder):
+            inner = _Place(os.path.join(place.path, name), folder, name)
+            if inner.path not in going and (found := _obstacle(inner, going, deep + 1)):
+                return found
+    finally:
+        os.close(folder)
+    return ""
+
+
+def _vacate(place: _Place) -> None:
+    """Remove a folder in which there are folders only, if there is one."""
+    try:
+        folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise Changed(f"{place.path} exists now") from None
+    try:
+        for name in os.listdir(folder):
+            _vacate(_Place(os.path.join(place.path, name), folder, name))
+    finally:
+        os.close(folder)
+    try:
+        os.rmdir(place.name, dir_fd=place.folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise Changed(f"{place.path} exists now") from None
+        raise
 
 
 def _is_same(one: Image, other: Image) -> bool:
@@ -335,7 +391,10 @@ def _found(place: _Place, expected: Image, limit: int) -> Iterator[tuple[int | N
         yield None, None
         return
     if not expected.exists:
-        raise Changed(f"{place.path} exists now")
+        if _obstacle(place):
+            raise Changed(f"{place.path} exists now")
+        yield None, None
+        return
     changed = Changed(f"{place.path} has changed")
     if expected.kind is Kind.LINK:
         if not stat.S_ISLNK(status.st_mode) or _digest(_target(place)) != expected.digest:

@@ -106,14 +106,19 @@ async def undo(
             raise UndoError("hunks are numbered within one change: name that change alone")
         unsaved = await _unsaved(bridge)
         above = {folder for path in by_path for folder in _above(path)}
-        planned = []
+        plans: dict[str, FileUndo] = {}
         states = bridge.changes.states()
-        for path, some in by_path.items():
+        going: set[str] = set()
+        for path in sorted(by_path, key=lambda one: (-one.count("/"), one)):  # what lies in a folder before the folder
             gives_way = path if path in above else next((one for one in _above(path) if one in by_path), "")
-            planned.append(await _plan(bridge, path, some, chosen, unsaved, states, gives_way=gives_way))
+            plan = await _plan(bridge, path, by_path[path], chosen, unsaved, states, gives_way=gives_way, going=going)
+            if plan.result is not None and not plan.result.exists:
+                going.add(path)
+            plans[path] = plan
         if dry_run:
-            return Undo(None, tuple(planned))
+            return Undo(None, _by_path(plans.values()))
         # What is in the way goes first: where a folder stood there may be a file to put back.
+        planned = [plans[path] for path in by_path]
         planned.sort(key=lambda one: (one.result is None or one.result.exists, -one.path.count("/")))
         turn = bridge.changes.undo_turn(by)
         done = [await _perform(bridge, one, chosen, unsaved, turn) for one in planned]
@@ -121,7 +126,11 @@ async def undo(
         if written:
             bridge.journal.note("undone", turn=turn.number, by=by, paths=written)
             bridge.tell_changes([one.change for one in done if one.change is not None])
-        return Undo(turn if written else None, tuple(sorted(done, key=lambda one: one.path)))
+        return Undo(turn if written else None, _by_path(done))
+
+
+def _by_path(files: Iterable[FileUndo]) -> tuple[FileUndo, ...]:
+    return tuple(sorted(files, key=lambda one: one.path))
 
 
 def _above(path: str) -> Iterator[str]:
@@ -149,15 +158,21 @@ async def _plan(
     states: Mapping[int, State],
     *,
     gives_way: str = "",
+    going: Collection[str] = (),
 ) -> FileUndo:
     """Work out what a file would become.
 
     `gives_way` is what the same undo takes away first, if there is such a thing: a folder in the file's place, by what
-    lies in it, or a link in the place of a folder on the way.
+    lies in it, or a link in the place of a folder on the way. `going` are the files that it takes away below others.
     """
     now = await bridge.image(path)
-    if now.kind is Kind.OTHER and gives_way:
-        now = Image(missing="" if gives_way == path else gives_way)
+    in_the_way = ""
+    if now.kind is Kind.OTHER and gives_way not in ("", path):
+        now = Image(missing=gives_way)
+    elif now.kind is Kind.OTHER:
+        in_the_way = await asyncio.to_thread(disk.obstacle, path, going)
+        if not in_the_way:  # as for git, folders that hold no file are nothing
+            now = Image()
     plan = FileUndo(path, nets, now)
     if unsaved is None:
         return plan.failed(
@@ -167,6 +182,8 @@ async def _plan(
         return plan.failed(
             Outcome.UNSAVED, f"{bridge.editor.name} has unsaved changes in it: save them, or take them back, first"
         )
+    if in_the_way not in ("", path):
+        return plan.failed(Outcome.FAILED, f"a folder stands there now, and in it {in_the_way}")
     image = now
     for net in nets:
         plan = await _back(bridge, plan, net, image, chosen, states)

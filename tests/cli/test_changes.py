@@ -741,6 +741,28 @@ def test_a_deleted_file_comes_back(work_tree: Path, home: Home, served: Served, 
     assert path.read_text() == "1\n2\n"
 
 
+def test_a_file_that_became_a_folder_is_known_by_its_name(
+    work_tree: Path, home: Home, served: Served, robot: Robot
+) -> None:
+    """The name stands for the file that was there, in changes and in undo; any other folder is none."""
+    path = home.write("a.txt", "was\n")
+    served.do("changes")
+    prompt(robot)
+    path.unlink()
+    path.mkdir()
+    by_command(robot, home, "a.txt/inner", "x\n")
+    assert "-was\n" in served.do("changes", "a.txt")
+    done = served.run("undo", "a.txt")
+    assert (done.returncode, done.stdout) == (
+        1,
+        f"Not undone: a.txt: a folder stands there now, and in it {path}/inner.\n",
+    )
+    assert served.run("undo", "src").returncode != 0
+    served.do("undo", "a.txt/inner")
+    served.do("undo", "a.txt")
+    assert path.read_text() == "was\n"
+
+
 def test_a_dry_run_only_tells(served: Served, two_hunks: Path) -> None:
     """Nothing is written, and no turn comes of it; without anything it is about the latest turn."""
     for what in (("1",), ()):

@@ -99,6 +99,8 @@ def _path(source: Answering, name: str) -> str:
         raise Failure("WHAT is empty." if not name else "A name cannot hold NUL.", Exit.USAGE)
     real = os.path.realpath(name)
     if os.path.isdir(real) and not os.path.islink(name):
+        if listed(source, {"path": real})["turns"]:
+            return real  # it was a file
         raise Failure(f"{printable(name)} is a folder: name files, or say --turn.", Exit.USAGE)
     link = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(name))), os.path.basename(name))
     if link != real and listed(source, {"path": link})["turns"]:
