@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import subprocess
 import threading
 import time
@@ -182,6 +184,48 @@ async def test_a_folder_that_becomes_a_work_tree_is_looked_at_from_then_on(works
         await work.prompt()
         await work.shell("echo shell > a")
         assert work.told() == [("a", "other", False)]
+
+
+@pytest.mark.parametrize("is_within_another", [False, True])
+async def test_a_work_tree_that_loses_its_repository_is_looked_at_further(
+    workspace: Path, is_within_another: bool
+) -> None:
+    """Who removes .git may remove more. What was ignored or tracked is so still, until there is another repository."""
+    if is_within_another:
+        subprocess.run(["git", "init", "-q", str(workspace.parent)], check=True)
+    workspace.mkdir(exist_ok=True)
+    subprocess.run(["git", "init", "-q", str(workspace)], check=True)
+    (workspace / ".git/info/exclude").write_text("/private\n")
+    start: dict[str, str | bytes] = dict.fromkeys(("a", "b", "private", "kept.log"), "1\n")
+    async with project(workspace, start | {".gitignore": "*.log\n"}, git=False) as work:
+        subprocess.run(["git", "add", "-f", "kept.log"], cwd=workspace, check=True)
+        await work.look()  # in nobody's turn
+        await work.prompt()
+        await work.shell("rm -rf .git b; echo 2 > a; echo 2 > private; echo 2 > kept.log")
+        gone = work.told()
+        assert gone == [("a", "other", False), ("b", "other", False), ("kept.log", "other", False)]
+        await work.shell("echo 3 > c")
+        await work.shell("git init -q; echo 4 > d")
+        assert {("c", "other", False), ("d", "other", False)} <= set(work.told())
+        await work.undo(ids=[change.id for change in work.changes])
+        assert {name: (workspace / name).read_text() for name in os.listdir(workspace) if name[0] != "."} == {
+            "a": "1\n", "b": "1\n", "private": "2\n", "kept.log": "1\n",
+        }  # fmt: skip
+
+
+async def test_a_folder_that_is_removed_comes_back_whole(workspace: Path) -> None:
+    """The served folder itself, with its repository. While it is not there that is told."""
+    async with project(workspace, {"a": "a\n", "b/c": "c\n"}) as work:
+        await work.prompt()
+        await work.look()
+        shutil.rmtree(workspace)
+        assert not await work.running.bridge.look(10.0)
+        assert work.running.bridge.watch.notices == {str(workspace): "it is gone"}
+        workspace.mkdir()
+        await work.look()
+        assert work.running.bridge.watch.notices == {}
+        await work.undo(ids=[change.id for change in work.changes])
+        assert ((workspace / "a").read_text(), (workspace / "b/c").read_text()) == ("a\n", "c\n")
 
 
 async def test_no_answer_to_an_agent_waits_for_a_look(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

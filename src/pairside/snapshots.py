@@ -253,6 +253,8 @@ class WorkTree:
         self._excluded = excluded
         self._git = _Git(top, git_dir)
         self._one_at_a_time = threading.Lock()
+        self._last: tuple[_Theirs, _Asked] | None = None
+        """Where the person's repository was at the last snapshot, and what it said."""
         self._forget()
 
     def snapshot(self, about: Collection[str] = ()) -> Snapshot:
@@ -328,8 +330,7 @@ class WorkTree:
         first = self._before is None
         seen = _Seen(time.time(), first, dict(self._bits))
         self._git.seconds = COLD_SECONDS if first else WARM_SECONDS
-        theirs = _Theirs.of(self._root)
-        asked = self._git.person(theirs)
+        theirs, asked = self._person()
         self._git.begin(asked.object_format, _ignores_case(self._root), seen.started - _YOUNG_SECONDS)
         if not first and self._our_index != _signature(self._git.index):
             raise _Damaged("something else wrote to it")
@@ -372,6 +373,18 @@ class WorkTree:
             MappingProxyType(dict(sorted(noted.items()))),
         )
 
+    def _person(self) -> tuple[_Theirs, _Asked]:
+        """The person's repository and what it says; if it is gone since, what it said last: ours is there still."""
+        try:
+            theirs = _Theirs.of(self._root)
+        except SnapshotError:
+            if self._last is None:
+                raise
+            return self._last
+        if self._last is None or theirs.is_there:
+            self._last = theirs, self._git.person(theirs)
+        return self._last
+
     def _count(self, total: int) -> None:
         if total > self._files:
             raise SnapshotError(
@@ -388,7 +401,8 @@ class WorkTree:
         if own is not None:
             everywhere += b"/" + b"".join(b"\\" + bytes([one]) if one in b"\\*?[ " else bytes([one]) for one in own)
             everywhere += b"/\n"
-        seen.rules[b""] = everywhere
+        is_gone = b"" in self._rules and not theirs.is_there
+        seen.rules[b""] = self._rules[b""] if is_gone else everywhere  # what was private is so still
         for folder in self._folders:
             while folder:
                 folder = os.path.dirname(folder)
@@ -770,6 +784,8 @@ class WorkTree:
         Returns the signature of the index that was read.
         """
         seen.tracked = self._tracked
+        if not theirs.is_there and not seen.first:
+            return self._their_index
         signature = _signature(theirs.index)
         cold = seen.first and not os.path.exists(self._git.index)
         if signature is None:
@@ -892,6 +908,11 @@ class _Theirs(msgspec.Struct, frozen=True):
             folder = os.path.normpath(os.path.join(top, target))
         shared = _read_small(os.path.join(folder, b"commondir")).rstrip(b"\r\n")
         return cls(folder, os.path.normpath(os.path.join(folder, shared)) if shared else folder)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is not gone."""
+        return os.path.isdir(self.folder)
 
     @property
     def index(self) -> bytes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pairside.archive import Archive, repository
 from pairside.cell import Cell
@@ -58,6 +59,8 @@ class Watch:
         """The work trees that could not be looked at the last time."""
         self._parts: dict[str, list[str]] = {}
         """What is looked at of each work tree."""
+        self._gone: frozenset[str] = frozenset()
+        """The work trees that are not there at the moment."""
         self._failed_at: dict[str, float] = {}
         self._looked_into: set[str] = set()
         """The work trees of which there is a snapshot."""
@@ -154,6 +157,10 @@ class Watch:
             if now - self._failed_at.get(top, -RETRY_SECONDS) < RETRY_SECONDS:
                 unseen.append(top)
                 continue
+            if top in self._gone:  # it may come back, with less in it
+                self.notices[top] = "it is gone"
+                unseen.append(top)
+                continue
             try:
                 snapshot = await asyncio.to_thread(tree.snapshot, look.about)
             except SnapshotError as error:
@@ -180,8 +187,12 @@ class Watch:
             self._found(found)
 
     def _find_trees(self, folders: Collection[str]) -> None:
-        known, self._trees = self._trees, {}
         found = work_trees(folders)
+        kept = self._without_repository(found, folders)
+        for top in kept:
+            self._keep(top, found)
+        self._gone = frozenset(top for top in kept if not os.path.isdir(top))
+        known, self._trees = self._trees, {}
         self.unwatched = tuple(folder for folder in folders if not within(folder, found))
         for top, parts in found.items():
             if top in known and self._parts[top] == parts:
@@ -201,6 +212,33 @@ class Watch:
         for tree in known.values():
             tree.close()
         self._changes.is_watched = bool(self._trees)
+
+    def _without_repository(self, found: Mapping[str, Sequence[str]], folders: Collection[str]) -> list[str]:
+        """The work trees that were looked at and have lost their repository: what is done to them is seen all the same.
+
+        Who removes a `.git` may remove more. Ours has all that was there.
+        """
+        return [
+            top
+            for top in self._trees
+            if top in self._looked_into
+            and top not in found
+            and set(self._parts[top]) <= set(folders)
+            and all(
+                within(top, (other,)) for other, inside in found.items() if not set(self._parts[top]).isdisjoint(inside)
+            )
+        ]
+
+    def _keep(self, top: str, found: dict[str, list[str]]) -> None:
+        """Go on with a work tree, and not with one above it that its folders would belong to now."""
+        own = self._parts[top]
+        for other, inside in list(found.items()):
+            left = [folder for folder in inside if folder not in own]
+            if left:
+                found[other] = left
+            else:
+                del found[other]
+        found[top] = own
 
     def _repository(self, top: str) -> str:
         if self._archive is not None:
