@@ -362,6 +362,25 @@ async def test_a_dry_run_knows_what_lies_in_a_folder_in_the_way(workspace: Path)
         assert (workspace / "file/a/y.log").exists()
 
 
+@pytest.mark.parametrize("command", ["ln -s away folder", "echo 1 > folder"])
+async def test_a_dry_run_knows_what_stays_in_the_place_of_a_folder(workspace: Path, command: str) -> None:
+    """What the agent put there was changed since, so it stays, and what was in the folder cannot come back."""
+    async with project(workspace, {"folder/x": "1\n"}) as work:
+        turn = await work.prompt()
+        await work.shell(f"rm -r folder; {command}")
+        (workspace / "folder").unlink()
+        (workspace / "folder").symlink_to("elsewhere")
+        tree = work.tree()
+        planned = await work.undo(turn=turn, dry_run=True)
+        done = await work.undo(turn=turn)
+        assert [(one.outcome, one.why) for one in planned.files] == [(one.outcome, one.why) for one in done.files]
+        assert {os.path.relpath(one.path, workspace): one.outcome for one in done.files} == {
+            "folder": Outcome.CONFLICT,
+            "folder/x": Outcome.FAILED,
+        }
+        assert work.tree() == tree
+
+
 async def test_what_stands_in_the_way_is_named(workspace: Path) -> None:
     """A file where a folder was, a folder where a file was: both stay."""
     async with project(workspace, {"folder/x": "1\n", "file": "2\n"}) as work:

@@ -115,6 +115,11 @@ async def undo(
             if plan.result is not None and not plan.result.exists:
                 going.add(path)
             plans[path] = plan
+        for path, plan in plans.items():
+            way = plan.now.missing
+            comes_back = plan.result is not None and plan.result.exists
+            if comes_back and way in by_path and way not in going and await asyncio.to_thread(os.path.lexists, way):
+                plans[path] = plan.failed(Outcome.FAILED, f"{way} is not a folder any more")
         if dry_run:
             return Undo(None, _by_path(plans.values()))
         # What is in the way goes first: where a folder stood there may be a file to put back.
