@@ -561,6 +561,16 @@ def test_a_change_is_shown_with_the_hunks_that_undo_takes(served: Served, two_hu
     assert served.do("changes", "./a.txt", "--turn", "1") == shown
 
 
+def test_files_and_changes_are_shown_one_after_the_other(home: Home, served: Served, robot: Robot) -> None:
+    """Each as if it was named alone; numbers that are named together are one."""
+    for name, content in (("a.txt", "1\n"), ("b.txt", "2\n"), ("a.txt", "1\n3\n"), ("c.txt", "4\n")):
+        write_unreviewed(robot, home, name, content)
+    one, other, both = (served.do("changes", *what) for what in (["b.txt"], ["c.txt"], ["1,3"]))
+    assert served.do("changes", "b.txt", "c.txt", "b.txt") == f"{one}\n{other}"
+    assert served.do("changes", "c.txt", "1", "3") == f"{both}\n{other}"
+    assert served.run("changes", "b.txt", "nothing.txt").returncode == 1
+
+
 def test_changes_of_a_file_with_others_in_between_are_shown_one_by_one(
     home: Home, served: Served, robot: Robot
 ) -> None:

@@ -165,7 +165,10 @@ def changes(
     if patch:
         _patches(source, which, as_json=as_json)
     elif what and not stat:
-        _show(source, which, as_json=as_json)
+        for number, some in enumerate([which] if as_json else _each(source, what, turn)):
+            if number:
+                click.echo()
+            _show(source, some, as_json=as_json)
     else:
         answer = listed(source, which)
         if as_json:
@@ -353,8 +356,15 @@ def _print_patch(text: str) -> None:
 # One change.
 
 
+def _each(source: Answering, what: Sequence[str], turn: int | None) -> list[dict[str, Any]]:
+    """What is shown one after the other: the changes that were named by their numbers, and each file."""
+    ids = [one for one in what if numbers(one) is not None]
+    files = dict.fromkeys(one for one in what if numbers(one) is None)
+    return [meant(source, some, turn) for some in (ids, *([one] for one in files)) if some]
+
+
 def _show(source: Answering, which: Mapping[str, Any], *, as_json: bool) -> None:
-    """Show what is meant in full, one net change after the other."""
+    """Show a file, or changes of one, in full: one net change after the other."""
     if as_json:
         print_json(source.request("changes/show", dict(which)))
         return
