@@ -319,9 +319,9 @@ async def test_the_answers_are_on_the_screen_however_many_files_there_are(
         await it.show()
         await it.at.see("hunk 1 of")
         await it.at.press("T")
-        await it.at.see("Undo turn 1?", "y  Undo it", "Esc  Leave it", "Would be undone: 29.py")
+        await it.at.see("Undo turn 1?", "y  Undo it", "Esc  Leave it", "Would be undone: 0.py")
         await it.at.press("end")
-        await it.at.see("y  Undo it", "Would be undone: 0.py")
+        await it.at.see("y  Undo it", "Would be undone: 9.py")
         await it.at.press("escape")
         assert (it.workspace / "29.py").exists()
 
