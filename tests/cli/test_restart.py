@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pairside.cli import companion
 from tests.cli.command import pairside
 from tests.cli.robot import Robot, write_unreviewed
 from tests.cli.terminal import Terminal
@@ -21,6 +22,7 @@ from tests.e2e.served import Served
 from tests.e2e.until import until
 
 OpenTerminal = Callable[..., Terminal]
+SECONDS = 10.0
 
 
 def identity(home: Home) -> tuple[str, str]:
@@ -199,3 +201,24 @@ def test_who_reviews_goes_on_with_the_new_one(home: Home, terminal: OpenTerminal
             screen.wait("Accepted a.txt")
             screen.press("q\n")
             assert screen.wait_end() == 0
+
+
+@pytest.mark.parametrize("way", companion.WAYS[1:])
+def test_a_server_whose_starter_has_left_is_restarted_for_the_others(home: Home, way: str) -> None:
+    """Its agents have a while to come back, and it ends when they have left for good."""
+    command = [sys.executable, "-m", "pairside", "serve", "--companion", way]
+    with subprocess.Popen(
+        command, cwd=home.project, env=home.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stdout.readline().strip().isdigit()
+        with Robot(home.lock_files[0]):
+            server.stdin.close()
+            assert server.stdout.readline().decode().strip() == companion.GOES_ON
+            done = pairside(home, "restart")
+            assert (done.returncode, done.stderr) == (0, b"")
+            with Robot(home.lock_files[0]):
+                assert server.poll() is None
+        assert server.wait(SECONDS) == 0
+    assert home.lock_files == []

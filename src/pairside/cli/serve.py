@@ -224,7 +224,7 @@ async def _serve(
     def parent() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            if until != BOUND and started:
+            if until != BOUND and (started or restarted):
                 left.set()
             else:
                 stop()
@@ -304,8 +304,8 @@ async def _unused(served: Serving, left: asyncio.Event, output: Output, *, resta
         else:
             # Who was here before a restart comes back, and so does an agent that lost its connection and lives.
             last = departures[-1].pid if departures else None
-            expected = restarted if not departures else last is not None and is_alive(last)
-            if until != EXPECTED or not expected or time.monotonic() - used_at > COME_BACK_SECONDS:
+            expected = restarted if not departures else until == EXPECTED and last is not None and is_alive(last)
+            if not expected or time.monotonic() - used_at > COME_BACK_SECONDS:
                 return
         if not told and time.monotonic() > tell_at:
             output.line(GOES_ON)
