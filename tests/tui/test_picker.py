@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.events import Key
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -166,6 +167,15 @@ async def test_enter_at_once_after_the_letters_takes_what_they_mean(shop: Path) 
     async with picking(shop) as at:
         await at.pilot.press(*"workshop:7", "enter")
         assert await at.taken() == lines(shop / "src/workshop.py", 7, 7)
+
+
+async def test_keys_that_come_at_once_are_done_in_their_order(shop: Path) -> None:
+    """What takes letters away does so before those that were typed after it stand there."""
+    async with picking(shop) as at:
+        await at.pilot.press(*"README")
+        for key in ("ctrl+u", "x", "backspace", "w", "o", "r", "k", "enter"):
+            at.app.post_message(Key(key, key if len(key) == 1 else None))
+        assert await at.taken() == whole(shop / "src/workshop.py")
 
 
 async def test_enter_before_the_files_are_known_waits_for_them(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

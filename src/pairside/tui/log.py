@@ -35,6 +35,7 @@ from pairside.text import printable
 from pairside.tui.facts import Facts
 from pairside.tui.reading import Copy
 from pairside.tui.shades import shade
+from pairside.tui.typed import Typed
 
 EVENTS = 5000
 FRAMES = 2000
@@ -403,7 +404,7 @@ class LogView(Widget):
         self._agents: dict[Any, str] = {}
         """What the clients are called."""
         self._rows = Rows(self._events)
-        self._input = Input(compact=True, placeholder=HINT)
+        self._input = Typed(compact=True, placeholder=HINT)
         self._tabs = tuple(Word(functools.partial(self.action_wire, on), classes="tab") for on in (False, True))
         self._count = Static("", markup=False, classes="count")
         self._fresh = Word(functools.partial(self.action_edge, 1), classes="fresh")

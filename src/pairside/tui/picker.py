@@ -27,6 +27,7 @@ from pairside.tui.cells import Span, strip_of, width_of
 from pairside.tui.entries import Entry, EntryList
 from pairside.tui.files import FOUND, Candidate, Match, Query, candidate, listed, matches
 from pairside.tui.preview import Preview
+from pairside.tui.typed import Typed
 
 BESIDE_COLUMNS = 110
 """From this width on the file is shown beside the list, below it where there is less."""
@@ -79,10 +80,6 @@ class FileList(EntryList, can_focus=False):
         name = strip_of(entry.text, spans, base, base, left=beyond + 1 if beyond else 0, width=room)
         head = Segment(("▶ " if cursor else "  ") + ("…" if beyond else ""), base)
         return Strip([head, *name]).crop_extend(0, width, base)
-
-
-class Typed(Input):
-    """What the person types; the keys that move in the list go there."""
 
 
 class Picker(ModalScreen[Picked | None]):

@@ -26,6 +26,7 @@ from pairside.tui.diff import Arrangement, DiffView, Wording
 from pairside.tui.entries import Entry, EntryList
 from pairside.tui.rows import NOTHING, Comparison
 from pairside.tui.session import Lost, Refused
+from pairside.tui.typed import Typed
 
 SETTLE_SECONDS = 0.4
 """So long after it was drawn nothing is decided: what was typed by then was meant for something else.
@@ -72,7 +73,7 @@ class SearchBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The input, and how many places there are."""
         yield Static("Search:", markup=False)
-        yield Input(compact=True, id="words")
+        yield Typed(compact=True, id="words")
         yield Static("Enter next, Up before, Esc ends", id="places", markup=False)
 
 
