@@ -257,6 +257,44 @@ def test_an_editor_that_fails_gives_the_screen_back(home: Home, terminal: OpenTe
         assert screen.wait_end() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_gives_the_terminal_back(home: Home, terminal: OpenTerminal, number: signal.Signals) -> None:
+    """As by q: no other screen, no mouse, a cursor; and it says what becomes of the server."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    os.kill(screen.process.pid, number)
+    assert screen.wait_end() == 0
+    assert screen.text.rstrip().endswith("pairside has stopped.")
+    for mode in (b"1049l", b"1003l", b"25h"):
+        assert screen.raw.rfind(b"\x1b[?" + mode) > screen.raw.rfind(b"No proposal waits")
+
+
+def test_it_is_stopped_by_ctrl_z_and_goes_on_in_the_foreground(home: Home, terminal: OpenTerminal) -> None:
+    """The shell has its terminal meanwhile, and the whole screen is there again afterwards."""
+    shell = terminal("-i", program="/bin/sh")
+    shell.press(f"{sys.executable} -m pairside\n")
+    shell.wait("No proposal waits")
+    shell.press("\x1a")
+    shell.wait("Stopped")
+    shell.press("echo in the $((1 + 1))nd shell; fg\n")
+    shell.wait("in the 2nd shell")
+    shell.wait("No proposal waits")
+    shell.press("q")
+    shell.wait("pairside has stopped")
+    shell.press("exit\n")
+    assert shell.wait_end() == 0
+
+
+def test_where_no_shell_could_let_it_go_on_ctrl_z_stops_nothing(terminal: OpenTerminal) -> None:
+    """As in a pane of tmux that runs nothing else."""
+    screen = terminal()
+    screen.wait("No proposal waits")
+    screen.press("\x1a")
+    screen.wait("There is no shell here to go back to")
+    screen.press("q")
+    assert screen.wait_end() == 0
+
+
 def pressed_until(screen: Terminal, key: str, effect: str) -> None:
     """Press a key until its effect is seen: what has just come is not decided by it."""
     for _ in range(8):

@@ -5,7 +5,9 @@ Views show whole snapshots and post what the person wants; they never talk to th
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Static
+from textual.worker import WorkType
 
 from pairside import config, phrases
 from pairside.journal import is_unasked
@@ -152,6 +155,14 @@ class PairsideApp(App[Ending]):
         Binding("o", "select", "Select", show=False, tooltip="Select a file or lines of it: agents see it"),
         Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys"),
         Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="All commands by their names, and themes"),
+        Binding(
+            "ctrl+z",
+            "suspend",
+            "Suspend",
+            show=False,
+            priority=True,
+            tooltip="Back to the shell; fg there comes back",
+        ),
         Binding("q,ctrl+c", "leave", "Quit", key_display="q", tooltip="Leave; what is pending stays so"),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, tooltip="Leave, from anywhere"),
     ]
@@ -210,9 +221,18 @@ class PairsideApp(App[Ending]):
     def on_mount(self) -> None:
         """Begin to watch."""
         self._show_view("reviews")
-        self.run_worker(self.session.run(), name="session", exit_on_error=True)
+        self._begin(self.session.run, "session")
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, self._tell_theme)
+        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))  # the screen is empty then
+        if not self.is_headless:
+            self._end_by_signals()
+
+    def _end_by_signals(self) -> None:
+        """Leave the terminal as it was also when told to end; what is ignored, as under nohup, stays so."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                asyncio.get_running_loop().add_signal_handler(number, self.action_leave)
 
     async def on_event(self, event: events.Event) -> None:
         """Remember when the person did something last: keys that came before what they are about do not count."""
@@ -222,6 +242,10 @@ class PairsideApp(App[Ending]):
             self.typed_at = event.time
         await super().on_event(event)
 
+    def _begin(self, work: WorkType[None], group: str) -> None:
+        """Do something beside all else, once at a time; work that is only now called is not left behind at the end."""
+        self.run_worker(work, group=group, exclusive=True)
+
     # The server.
 
     def _here(self, facts: Mapping[str, Any], again: bool) -> None:
@@ -229,7 +253,7 @@ class PairsideApp(App[Ending]):
         self._where()
         if again:
             self.say(f"pairside {printable(str(facts['version']))} is there again, on port {facts['port']}.")
-        self.run_worker(self._fill_log(), group="log", exclusive=True)
+        self._begin(self._fill_log, "log")
 
     def _lost(self, restarting: bool) -> None:
         if self._there or not restarting:
@@ -308,7 +332,7 @@ class PairsideApp(App[Ending]):
         if view == "agents":
             self.session.want(STATUS)  # when a client was heard of last, and what it asks now
         elif view == "log" and self._frames_wanted:
-            self.run_worker(self._fetch_frames(), group="frames", exclusive=True)
+            self._begin(self._fetch_frames, "frames")
         if self._said_at is not None and time.monotonic() - self._said_at > SAID_SECONDS:
             self._said_at = None
             self._said_line.update("")
@@ -364,7 +388,7 @@ class PairsideApp(App[Ending]):
         """The wire is to be shown, or no more."""
         self._frames_wanted = message.on
         if message.on:
-            self.run_worker(self._fetch_frames(), group="frames", exclusive=True)
+            self._begin(self._fetch_frames, "frames")
 
     async def _fetch_frames(self) -> None:
         try:
@@ -469,6 +493,18 @@ class PairsideApp(App[Ending]):
         status = self._status
         agents = [phrases.who(client) for client in status.get("clients", ())]
         self.exit(Ending(len(self.reviews.list.entries), agents, not self._there))
+
+    def action_suspend(self) -> None:
+        """Stop until the shell that started us lets us go on; not where nobody could."""
+        parent = os.getppid()
+        try:
+            has_shell = os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+        except OSError:  # it is of another user, or has ended
+            has_shell = False
+        if has_shell:
+            self.action_suspend_process()
+        else:
+            self.say("There is no shell here to go back to.", warning=True)
 
     async def action_quit(self) -> None:
         """Leave, however it was asked for."""
