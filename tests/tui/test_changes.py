@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -417,6 +417,30 @@ async def test_changes_come_by_themselves_and_are_followed(scene: OpenScene) -> 
         await edit(one, at.workspace / "c.py", "c\n")
         # It is said, but the view stays: nobody follows any more.
         await at.see("Changes 3", "changed c.py +1 -0 without a review here", "Here: 2", "[3 Agents 1]")
+
+
+async def test_the_last_one_of_a_burst_is_followed_too(scene: OpenScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come while the list is on its way that is shown because of the one before."""
+    async with scene() as at:
+        one = await at.agent()
+        await one.call("closeAllDiffTabs")
+        await at.press("4", "f")
+        request, on_its_way, goes_on = at.app.session.request, asyncio.Event(), asyncio.Event()
+
+        async def slow(method: str, params: Mapping[str, Any] | None = None) -> Any:
+            answer = await request(method, params)
+            if method == "changes" and answer["turns"]:
+                on_its_way.set()
+                await goes_on.wait()
+            return answer
+
+        monkeypatch.setattr(at.app.session, "request", slow)
+        await edit(one, at.workspace / "a.py", "a\n")
+        await on_its_way.wait()
+        await edit(one, at.workspace / "b.py", "b\n")
+        await at.see("b.py")  # in the log
+        goes_on.set()
+        await at.see("b.py  new +1 -0", "+ b")
 
 
 async def test_all_turns_stay_on_the_screen_when_others_come(scene: OpenScene) -> None:

@@ -188,6 +188,8 @@ class PairsideApp(App[Ending]):
         self._status: Mapping[str, Any] = {}
         self._there = False
         self._following = False
+        self._landed: set[int] = set()
+        """The changes that are to be shown as soon as they are in the list."""
         self._said_at: float | None = None
         self._said: list[str] = []
         self._recent: list[str] = []
@@ -264,6 +266,7 @@ class PairsideApp(App[Ending]):
         self._status = {}
         self.reviews.tell_of(None, restarting=restarting)
         self.reviews.forget()
+        self._landed.clear()
         self.agents.show({})
         for view in ("reviews", "agents"):
             self._tabs[view].counted("")
@@ -291,13 +294,15 @@ class PairsideApp(App[Ending]):
             self.changes.show(snapshot)
             files = sum(len(turn["files"]) for turn in snapshot["turns"] if not turn["is_undo"])
             self._tabs["changes"].counted(str(files) if files else "")
-            if self._following and self._landed:
-                self._landed = False
-                self._show_view("changes")
-                self.changes.follow()
+            self._follow_to(max((one["id"] for turn in snapshot["turns"] for one in turn["changes"]), default=0))
 
-    _landed = False
-    """Whether a change came that is to be shown as soon as it is in the list."""
+    def _follow_to(self, newest: int) -> None:
+        """Show what landed, once it is in the list; what came after the list was made waits for the next one."""
+        shown = {id for id in self._landed if id <= newest}
+        self._landed -= shown
+        if shown:
+            self._show_view("changes")
+            self.changes.follow()
 
     def _happened(self, told: list[dict[str, Any]]) -> None:
         self.reviews.happened(told)
@@ -314,7 +319,7 @@ class PairsideApp(App[Ending]):
             elif kind == "review" and self._following and self._view() != "reviews":
                 self._show_view("reviews")
             elif kind == "change" and self._following and event.get("reviewed") is not True:
-                self._landed = True
+                self._landed.add(event["change"])
 
     async def _fill_log(self) -> None:
         try:
@@ -438,6 +443,7 @@ class PairsideApp(App[Ending]):
     def action_follow(self) -> None:
         """Show each proposal and each change as it comes, or not."""
         self._following = not self._following
+        self._landed.clear()
         self._where()
         if self._following:
             self.say("Follows: each proposal and each change is shown as it comes. f ends it.")
