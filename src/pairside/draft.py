@@ -52,18 +52,19 @@ class Draft:
         """Where the text is; empty until it is edited."""
         self.note = ""
         """What the person should know of the text that they saved; "" if nothing."""
-        self._keep = False
+        self.kept = False
+        """Whether the file stays where it is."""
 
     def __enter__(self) -> Draft:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._folder is not None and not self._keep:
+        if self._folder is not None and not self.kept:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def keep(self) -> None:
         """Leave the file where it is."""
-        self._keep = True
+        self.kept = True
 
     def _write(self) -> None:
         try:
@@ -76,6 +77,17 @@ class Draft:
             where = self._folder or "the temporary folder"
             raise DraftError(f"Cannot write the text to {where}: {error.strerror}. Nothing was decided.") from None
         self.path = path
+
+    def _saved(self) -> str:
+        """Keep what the person saved before their editor failed, if they did, and say where it is."""
+        try:
+            with open(self.path, "rb") as file:
+                if file.read() == self._text.encode("utf-8", "surrogatepass"):
+                    return ""
+        except OSError:
+            return ""
+        self.keep()
+        return f" What was saved is kept: {printable(self.path)}"
 
     def edit(self) -> str:
         """Let the person edit it in `$VISUAL` or `$EDITOR`; the text as saved.
@@ -94,19 +106,19 @@ class Draft:
         try:
             status = subprocess.run(command, check=False).returncode
         except OSError as error:
-            raise DraftError(f"Cannot start the editor: {error.strerror}.") from None
+            raise DraftError(f"Cannot start the editor: {error.strerror}. Nothing was decided.") from None
         finally:
             signal.signal(signal.SIGINT, previous)
         if status != 0:
             raise DraftError(
                 f"The editor ({printable(editor)}) ended with status {status}: nothing was decided. "
-                "Set VISUAL or EDITOR to another one if need be."
+                "Set VISUAL or EDITOR to another one if need be." + self._saved()
             )
         try:
             with open(self.path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            raise DraftError(f"Cannot read what the editor saved: {error.strerror}.") from None
+            raise DraftError(f"Cannot read what the editor saved: {error.strerror}. Nothing was decided.") from None
         try:
             text, self.note = as_text(data, "The edited text", errors="surrogatepass")
         except DraftError as error:

@@ -15,6 +15,8 @@ from pairside.journal import is_unasked
 from pairside.text import printable, printable_line
 
 NO_NEWLINE = "\\ No newline at end of file"
+IDS_CHARACTERS = 20
+"""Longer lists of changes are told in brief where there is little room."""
 NAMES = 5
 """So many open files are named in a line."""
 
@@ -254,10 +256,14 @@ def ids_text(ids: Sequence[int]) -> str:
     return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 2 else ",".join(map(str, part)) for part in parts)
 
 
-def change_line(told: Mapping[str, Any]) -> str:
-    """One line about what is shown in full."""
-    number = "Change" if len(told["ids"]) == 1 else "Changes"
-    return f"{number} {ids_text(told['ids'])}: {shown(told['path'])}  {change_facts(told)}"
+def change_line(told: Mapping[str, Any], *, brief: bool = False) -> str:
+    """One line about what is shown in full; with `brief` of many numbers only the first and the last."""
+    ids = told["ids"]
+    number = "Change" if len(ids) == 1 else "Changes"
+    numbers = ids_text(ids)
+    if brief and len(numbers) > IDS_CHARACTERS:
+        numbers = f"{ids[0]} to {ids[-1]} ({len(ids)} of them)"
+    return f"{number} {numbers}: {shown(told['path'])}  {change_facts(told)}"
 
 
 def undo_line(file: Mapping[str, Any], *, dry_run: bool = False) -> str:

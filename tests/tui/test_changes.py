@@ -443,6 +443,17 @@ async def test_the_last_one_of_a_burst_is_followed_too(scene: OpenScene, monkeyp
         await at.see("b.py  new +1 -0", "+ b")
 
 
+async def test_many_edits_of_one_file_leave_room_for_it(work: OpenWork) -> None:
+    """Its name and how it is shown matter more than each number."""
+    async with work(size=(80, 24), a_py=OLD) as it:
+        for number in range(12):
+            await it.edit("a.py", NEW + "x\n" * number)
+            await it.edit(f"{number}.py", "x\n")
+        await it.show()
+        await it.at.press("end", "up")
+        await it.at.see("Changes 1 to 23 (12 of them): a.py  modified +13 -2, hunk 1 of 4")
+
+
 async def test_all_turns_stay_on_the_screen_when_others_come(scene: OpenScene) -> None:
     """H holds until it is pressed again; what is told later does not take them away."""
     async with scene() as at:

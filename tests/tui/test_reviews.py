@@ -242,6 +242,22 @@ async def test_everything_in_a_line_can_be_seen(scene: OpenScene) -> None:
         await at.see("a→  b")
 
 
+async def test_a_line_end_that_is_added_is_said(scene: OpenScene) -> None:
+    """Nothing else tells the two lines apart."""
+    async with scene(size=(120, 24)) as at:
+        (at.workspace / "a.txt").write_text("one\ntwo")
+        at.propose(await at.agent(), "a.txt", "one\ntwo\n")
+        await at.see("- two", "+ two", "adds the newline at the end")
+
+
+async def test_where_nothing_waits_there_is_nothing_to_search(scene: OpenScene) -> None:
+    """What comes next is not shown with a search that nobody sees begin."""
+    async with scene() as at:
+        await at.press("/")
+        await proposed(at)
+        assert "Search:" not in at.screen
+
+
 async def test_line_ends_of_the_other_kind_are_no_difference(scene: OpenScene) -> None:
     """Agents speak LF and restore CRLF themselves; one that proposes it is seen to do so."""
     async with scene() as at:
@@ -389,6 +405,34 @@ async def test_an_editor_that_fails_decides_nothing(scene: OpenScene, editor: Pa
         await proposed(at)
         await at.press("e")
         await at.see("ended with status 3: nothing was decided.")
+        assert not at.proposals[0].done()
+
+
+async def test_what_was_saved_before_the_editor_failed_is_kept(scene: OpenScene, editor: Path) -> None:
+    """Also what was saved in an earlier round; where nothing was saved there is nothing to keep."""
+    async with scene(size=(160, 24)) as at:
+        script(editor, "exit 1")
+        await proposed(at)
+        await at.press("e")
+        await at.see("ended with status 1: nothing was decided.")
+        assert "is kept" not in at.screen
+        script(editor, "echo mine >> $1")
+        await at.press("e")
+        await at.see("accept the edited text?")
+        script(editor, "exit 2")
+        await at.press("e")
+        await at.see("ended with status 2: nothing was decided.", "What was saved is kept: ")
+        kept = " ".join(at.screen.split()).split("is kept: ")[1].split()[0]
+        assert Path(kept).read_text() == NEW + "mine\n"
+
+
+async def test_a_draft_that_is_gone_decides_nothing(scene: OpenScene, editor: Path) -> None:
+    """An editor, or whoever cleans up, deleted it."""
+    script(editor, "rm $1")
+    async with scene(size=(160, 24)) as at:
+        await proposed(at)
+        await at.press("e")
+        await at.see("No such file or directory. Nothing was decided.")
         assert not at.proposals[0].done()
 
 

@@ -378,7 +378,7 @@ class Session:
             except BaseException as error:
                 if isinstance(error, Failure):
                     self._dialogue.say(error.message)
-                if edited != text:
+                if edited != text and not draft.kept:
                     draft.keep()
                     self._dialogue.say()
                     self._dialogue.say(f"The edited text is kept in {draft.path}")

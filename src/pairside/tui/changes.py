@@ -123,7 +123,7 @@ class ChangesView(Reading):
 
     def title_of(self, facts: Mapping[str, Any]) -> list[str]:
         """What was changed by whom, and why there is nothing to see where that is so."""
-        line = ", ".join(part for part in (phrases.change_line(facts), self.state()) if part)
+        line = ", ".join(part for part in (phrases.change_line(facts, brief=True), self.state()) if part)
         lines = [line]
         if not facts["divisible"]:
             lines.append(f"Its lines cannot be shown: {printable(facts['note'] or 'binary')}.")

@@ -249,6 +249,8 @@ class Reading(Widget):
             parts.append("CRLF")
         if diff.comparison is not NOTHING and diff.comparison.new_unended:
             parts.append("no newline at the end")
+        elif diff.comparison.old_unended and diff.comparison.new:
+            parts.append("adds the newline at the end")
         return ", ".join(parts)
 
     def settled(self) -> Mapping[str, Any] | None:
@@ -297,6 +299,8 @@ class Reading(Widget):
 
     def action_search(self) -> None:
         """Look for words in the diff."""
+        if self._shown is None:
+            return
         self._search.add_class("-open")
         self._search.query_one(Input).focus()
 
