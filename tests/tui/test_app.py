@@ -11,6 +11,7 @@ import pytest
 from rich.style import Style
 from textual.binding import Binding
 from textual.color import Color
+from textual.events import Key
 
 from pairside.tui import app as app_module
 from pairside.tui.agents import AgentsView
@@ -400,6 +401,16 @@ async def test_a_file_is_mentioned(scene: OpenScene) -> None:
         await at.press("m", *".env", "enter")
         await at.see("! ", ".env")
         assert len([told for told, _ in one.told if told == "at_mentioned"]) == 2
+
+
+async def test_letters_typed_at_once_after_the_key_are_for_the_page_it_opens(scene: OpenScene) -> None:
+    """None is lost or taken for a key of the view, as they come in one go over a slow line."""
+    async with scene() as at:
+        for name in ("a.py", "raft.py", "z.py"):
+            (at.workspace / name).write_text("x\n")
+        for key in ("m", *"raft", "enter"):
+            at.app.post_message(Key(key, key if len(key) == 1 else None))
+        await at.see("Mentioned raft.py")
 
 
 async def test_a_file_is_selected(scene: OpenScene) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 
 from pairside import testing
 from pairside.tui import app
@@ -248,6 +249,17 @@ async def test_a_line_end_that_is_added_is_said(scene: OpenScene) -> None:
         (at.workspace / "a.txt").write_text("one\ntwo")
         at.propose(await at.agent(), "a.txt", "one\ntwo\n")
         await at.see("- two", "+ two", "adds the newline at the end")
+
+
+async def test_letters_of_a_search_decide_nothing(scene: OpenScene) -> None:
+    """Also where they are there before the line for them is, as all come in one go over a slow line."""
+    async with scene() as at:
+        await proposed(at)
+        for key in ("/", *"area"):
+            at.app.post_message(Key("slash" if key == "/" else key, key))
+        await at.see("Search: area")
+        assert not at.proposals[0].done()
+        assert len(at.app.screen_stack) == 1
 
 
 async def test_where_nothing_waits_there_is_nothing_to_search(scene: OpenScene) -> None:

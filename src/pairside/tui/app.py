@@ -37,12 +37,15 @@ from pairside.tui.picker import Picked, Picker
 from pairside.tui.reading import SETTLE_SECONDS, Copy, Reading, Said
 from pairside.tui.reviews import ReviewsView
 from pairside.tui.session import CHANGES, REVIEWS, STATUS, Lost, Refused, Session, Watching
+from pairside.tui.typed import Typed
 
 TICK_SECONDS = 1.0
 SAID_SECONDS = 30.0
 SAID_LINES = 3
 SAME_MOMENT_SECONDS = 2.0
 RECENT = 20
+OPENS = ("mention", "select", "search", "filter")
+"""The actions that open something into which letters are typed."""
 EDITOR_CHARACTERS = 20
 """Of the name of an editor so much is shown."""
 
@@ -242,7 +245,23 @@ class PairsideApp(App[Ending]):
             if event.time - self.typed_at > SETTLE_SECONDS:
                 self.typing_since = event.time
             self.typed_at = event.time
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._opens_line(event.key):
+            return
         await super().on_event(event)
+
+    async def _opens_line(self, key: str) -> bool:
+        """Open what letters are typed into at once, and not when the key has bubbled up: the next ones are for that.
+
+        They may be there already, over a slow line, and must not decide about what stands below.
+        """
+        if len(self.screen_stack) > 1 or isinstance(self.focused, Typed):
+            return False
+        active = self.screen.active_bindings.get(key)
+        return (
+            active is not None
+            and active.binding.action in OPENS
+            and await self.run_action(active.binding.action, active.node)
+        )
 
     def _begin(self, work: WorkType[None], group: str) -> None:
         """Do something beside all else, once at a time; work that is only now called is not left behind at the end."""

@@ -547,7 +547,7 @@ class LogView(Widget):
     def action_filter(self) -> None:
         """Type what is to be shown."""
         self.query_one(".filter").add_class("-open")
-        self._input.focus()
+        self.screen.set_focus(self._input)  # at once: the next key is for it
 
     def action_clear_filter(self) -> None:
         """Show all of it again."""

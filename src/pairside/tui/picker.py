@@ -230,7 +230,11 @@ class Picker(ModalScreen[Picked | None]):
     # Keys.
 
     def on_key(self, event: events.Key) -> None:
-        """Where names are typed the keys that move go to the list."""
+        """Where names are typed the keys that move go to the list; so do letters from before it had the focus."""
+        if self.focused is None:
+            self._typed.post_message(event)
+            event.stop()
+            return
         if not self._typed.has_focus:
             return
         moves = {"down": 1, "ctrl+n": 1, "up": -1, "ctrl+p": -1}

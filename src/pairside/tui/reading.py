@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -302,12 +303,12 @@ class Reading(Widget):
         if self._shown is None:
             return
         self._search.add_class("-open")
-        self._search.query_one(Input).focus()
+        self.screen.set_focus(self._search.query_one(Input))  # at once: the next key is for it
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Search while it is typed; in a long text what is typed next need not wait for that."""
         message.stop()
-        self._searching = self.run_worker(self._find(0), exclusive=True, group="search")
+        self._searching = self.run_worker(functools.partial(self._find, 0), exclusive=True, group="search")
 
     async def on_input_submitted(self, message: Input.Submitted) -> None:
         """To the next place."""
