@@ -295,14 +295,31 @@ def test_where_no_shell_could_let_it_go_on_ctrl_z_stops_nothing(terminal: OpenTe
     assert screen.wait_end() == 0
 
 
-def pressed_until(screen: Terminal, key: str, effect: str) -> None:
-    """Press a key until its effect is seen: what has just come is not decided by it."""
+def test_the_window_is_closed_while_an_editor_is_open(home: Home, terminal: OpenTerminal) -> None:
+    """The UI does not wait for an editor that cannot know it: it ends, and so does that."""
+    editor = home.root / "editor"
+    editor.write_text("#!/bin/sh\necho it is open with process $$.\nexec sleep 60\n")
+    editor.chmod(0o755)
+    screen = terminal(VISUAL=str(editor))
+    screen.wait("No proposal waits")
+    (lock,) = home.lock_files
+    with Robot(lock) as robot:
+        robot.propose(home.project / "a.txt", "a\n")
+        screen.wait("Review 1: Claude Code")
+        opened = pressed_until(screen, "e", r"it is open with process \d+\.")
+        screen.hang_up()
+        screen.process.wait(SECONDS)
+    pid = int(opened.rpartition(" ")[2].rstrip("."))
+    until(lambda: not is_alive(pid), timeout=10, what="the editor has ended")
+
+
+def pressed_until(screen: Terminal, key: str, effect: str) -> str:
+    """Press a key until its effect is seen: what has just come is not decided by it. What came up to that."""
     for _ in range(8):
         screen.press(key)
         with suppress(AssertionError):
-            screen.wait(effect, seconds=1.5)
-            return
-    screen.wait(effect)
+            return screen.wait(effect, seconds=1.5)
+    return screen.wait(effect)
 
 
 def test_what_the_server_says_does_not_reach_the_screen_of_the_ui(home: Home, terminal: OpenTerminal) -> None:

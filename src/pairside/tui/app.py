@@ -229,15 +229,27 @@ class PairsideApp(App[Ending]):
         self._begin(self.session.run, "session")
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, self._tell_theme)
-        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))  # the screen is empty then
         if not self.is_headless:
-            self._end_by_signals()
+            self.app_suspend_signal.subscribe(self, lambda _app: self._end_in_order(False), immediate=True)
+            self.app_resume_signal.subscribe(self, self._resumed, immediate=True)
+            self._end_in_order(True)
 
-    def _end_by_signals(self) -> None:
-        """Leave the terminal as it was also when told to end; what is ignored, as under nohup, stays so."""
+    def _resumed(self, _: App[Any]) -> None:
+        """The screen is ours again, and empty."""
+        self._end_in_order(True)
+        self.refresh(layout=True)
+
+    def _end_in_order(self, on: bool) -> None:
+        """Leave the terminal as it was also when told to end; what is ignored, as under nohup, stays so.
+
+        Not while an editor has the terminal: it is in order then, and the editor learns by our end that it is gone.
+        """
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                asyncio.get_running_loop().add_signal_handler(number, self.action_leave)
+            if not on:
+                loop.remove_signal_handler(number)
+            elif signal.getsignal(number) is signal.SIG_DFL:
+                loop.add_signal_handler(number, self.action_leave)
 
     async def on_event(self, event: events.Event) -> None:
         """Remember when the person did something last: keys that came before what they are about do not count."""
