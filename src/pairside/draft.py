@@ -6,12 +6,15 @@ comes from an editor or a file for which that is how lines end, while agents spe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import termios
 
 from pairside.text import printable
 
@@ -37,6 +40,12 @@ def as_text(data: bytes, where: str, *, errors: str = "strict") -> tuple[str, st
         note = f"{where} has CRLF line ends: given to the agent as LF, which it turns back itself."
         return text.replace("\r\n", "\n"), note
     return text, ""
+
+
+def _forget_typed() -> None:
+    """What was typed while the editor was open was meant for it, also where it has a window of its own."""
+    with contextlib.suppress(AttributeError, OSError, ValueError, termios.error):
+        termios.tcflush(sys.__stdin__.fileno(), termios.TCIFLUSH)  # type: ignore[union-attr]
 
 
 class Draft:
@@ -109,6 +118,7 @@ class Draft:
             raise DraftError(f"Cannot start the editor: {error.strerror}. Nothing was decided.") from None
         finally:
             signal.signal(signal.SIGINT, previous)
+            _forget_typed()
         if status != 0:
             raise DraftError(
                 f"The editor ({printable(editor)}) ended with status {status}: nothing was decided. "

@@ -313,6 +313,27 @@ def test_the_window_is_closed_while_an_editor_is_open(home: Home, terminal: Open
     until(lambda: not is_alive(pid), timeout=10, what="the editor has ended")
 
 
+def test_what_is_typed_while_an_editor_is_open_decides_nothing(home: Home, terminal: OpenTerminal) -> None:
+    """Some have a window of their own and leave the terminal's keys alone."""
+    editor, goes_on = home.root / "editor", home.root / "goes on"
+    editor.write_text(f"#!/bin/sh\necho it is open\nread line < '{goes_on}'\necho mine >> \"$1\"\n")
+    editor.chmod(0o755)
+    os.mkfifo(goes_on)
+    screen = terminal(VISUAL=str(editor))
+    screen.wait("No proposal waits")
+    (lock,) = home.lock_files
+    with Robot(lock) as robot:
+        verdict = robot.propose(home.project / "a.txt", "a\n")
+        screen.wait("Review 1: Claude Code")
+        pressed_until(screen, "e", "it is open")
+        screen.press("aaa")
+        goes_on.write_text("now\n")
+        screen.wait("accept the edited text")
+        screen.press("\x1b")
+        screen.wait("Nothing was decided")
+        assert not verdict.done()
+
+
 def pressed_until(screen: Terminal, key: str, effect: str) -> str:
     """Press a key until its effect is seen: what has just come is not decided by it. What came up to that."""
     for _ in range(8):
