@@ -339,6 +339,23 @@ async def test_what_was_decided_just_before_leaving_counts(scene: OpenScene) -> 
         await until(lambda: at.app.return_value is not None, "it is left", SECONDS)
 
 
+async def test_ctrl_z_stops_it_where_a_shell_can_let_it_go_on(
+    scene: OpenScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell puts each job into a process group of its own."""
+    stopped: list[bool] = []
+    monkeypatch.setattr(PairsideApp, "action_suspend_process", lambda app: stopped.append(True))
+    monkeypatch.setattr(os, "getsid", lambda pid: 1)
+    async with scene() as at:
+        monkeypatch.setattr(os, "getpgid", lambda pid: os.getpgrp())
+        await at.press("ctrl+z")
+        await at.see("There is no shell here to go back to.")
+        assert not stopped
+        monkeypatch.setattr(os, "getpgid", lambda pid: os.getpgrp() + 1)
+        await at.press("?", "ctrl+z")
+        assert stopped == [True]
+
+
 async def test_it_is_left_from_any_page(scene: OpenScene) -> None:
     """Ctrl+Q is a way out wherever one is."""
     async with scene() as at:
