@@ -217,6 +217,22 @@ async def test_too_many_half_handshakes_are_answered_503() -> None:
             each.close()
 
 
+async def test_whoever_is_refused_may_be_gone_before_that(caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel tells of it only where the refusal is followed by the end of writing: that is no defect."""
+    async with testing.server(limits=Limits(handshakes=2)) as running:
+        for said in (request(None), request(running.token) + frame(TEXT, masked=False), b""):
+            waiting = [] if said else [await RawClient.tcp(running.port) for _ in range(2)]
+            with socket.create_connection(("127.0.0.1", running.port)) as sock:  # the server has no turn meanwhile
+                sock.sendall(said)
+            late = await RawClient.tcp(running.port)
+            await late.send(request(None))
+            assert await late.response() == (401 if said else 503)
+            for each in (*waiting, late):
+                each.close()
+        await until(lambda: not len(running.bridge.clients), "everybody is gone")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_slow_handshake_is_closed() -> None:
     """A byte now and then does not buy more time."""
     async with testing.server(limits=Limits(handshake_seconds=0.3)) as running:

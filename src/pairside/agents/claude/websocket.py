@@ -442,7 +442,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end_of_writing(self) -> None:
         if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # it was reset before we had read anything: the transport tells
+                self._transport.write_eof()
 
     def _flow(self) -> None:
         """Read exactly while neither the way out nor the inbox is congested. After the end always read: and discard."""
