@@ -202,3 +202,52 @@ def test_a_member_is_found_without_looking_at_it(text: str) -> None:
     assert raw.member("b") is None
     assert jsonrpc.Raw(msgspec.Raw(b"[1]")).member("a") is None
     assert jsonrpc.Raw(None, [1]).member("a") is None
+
+
+_MUCH = "[" + "[]," * 500_000 + "0]"
+_SMALL = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"jsonrpc":"2.0","method":"ping","id":' + _MUCH + "}", (-32600, None)),
+        ('{"jsonrpc":' + _MUCH + ',"method":"ping","id":1}', (-32600, 1)),
+        ('{"jsonrpc":"2.0","id":1,"method":' + _MUCH + "}", (-32600, 1)),
+        ('["\\ud800",' + _MUCH + "]", (-32600, None)),
+        ('{"jsonrpc":"2.0","method":"ping","id":1,"params":["\\ud800",' + _MUCH + "]}", (-32600, None)),
+        ('{"jsonrpc":"2.0","method":"ping","id":1,"params":["\\ud800"' + ',"\\""' * 500_000 + "]}", (-32600, None)),
+    ],
+)
+def test_nothing_is_made_of_a_million_values_that_nobody_wants(text: str, expected: tuple[int, int | None]) -> None:
+    """Each would take twenty times the memory of its text, and the loop would stand still while it is made."""
+    tracemalloc.start()
+    try:
+        found = code(text)
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == expected
+    assert highest < 6 * len(text)
+
+
+def test_an_error_with_a_million_values_is_an_error_without_them() -> None:
+    """Of a little everything is told."""
+    message = jsonrpc.parse('{"jsonrpc":"2.0","id":1,"error":{"code":5,"message":"no","data":' + _MUCH + "}}")
+    assert isinstance(message, Response)
+    assert message.error is not None
+    assert (message.error.code, message.error.message, message.error.data) == (5, "no", None)
+    message = jsonrpc.parse('{"jsonrpc":"2.0","id":1,"error":{"code":5,"message":"no","data":{"a":[1]}}}')
+    assert isinstance(message, Response)
+    assert message.error is not None
+    assert message.error.data == {"a": [1]}
+
+
+def test_what_a_text_quotes_are_no_values() -> None:
+    """A proposed text with lone surrogates may have as many commas and brackets as it wants."""
+    contents = '\ud800 "a", {[\\", \\\\' * 100_000
+    message = jsonrpc.parse(json.dumps({**_SMALL, "params": {"contents": contents}}))
+    assert isinstance(message, Request)
+    member = message.params.member("contents")
+    assert member is not None
+    assert member.to(str) == contents

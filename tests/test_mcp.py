@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -629,6 +630,30 @@ async def test_a_working_directory_is_compared_by_its_real_path(workspace: Path,
 
 
 @pytest.mark.usefixtures("soon")
+async def test_nothing_is_made_of_capabilities_that_nobody_wants() -> None:
+    """Each value would take twenty times the memory of its text, and everybody would wait while it is made."""
+    async with line() as (_, client):
+        params = '{"protocolVersion":"2025-11-25","capabilities":{"experimental":[' + "[]," * 500_000 + "0]}}"
+        data = frame(TEXT, ('{"jsonrpc":"2.0","id":1,"method":"initialize","params":' + params + "}").encode())
+        tracemalloc.start()
+        try:
+            await client.send(data)
+            assert (await client.answer())["result"]["protocolVersion"] == "2025-11-25"
+            highest = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert highest < 12 * len(data)
+
+
+@pytest.mark.parametrize("capabilities", [5, None, [], "roots"])
+async def test_capabilities_are_an_object(capabilities: Any) -> None:
+    """Anything else is a bad request."""
+    async with line() as (_, client):
+        params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
+        await client.say({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+        assert (await client.answer())["error"]["code"] == -32602
+
+
 @pytest.mark.parametrize("answer", [{"roots": []}, {"roots": [{"uri": "nothing"}]}, {"roots": 5}, None])
 async def test_a_client_that_does_not_say_where_it_works_is_told_whole_paths(answer: Any) -> None:
     """Whatever it answers when it is asked, it is told mentions and selections."""

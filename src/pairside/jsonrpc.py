@@ -26,6 +26,8 @@ OVERLOADED = -32000
 
 BATCH_CHARACTERS = 1024 * 1024
 BATCH_MESSAGES = 1000
+VALUES = 200_000
+"""Of a text with more values than this none is made where no type says what they are: each takes 20 times its text."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _EMPTY = msgspec.Raw(b"{}")
@@ -72,6 +74,14 @@ class Raw:
         except (msgspec.DecodeError, UnicodeError):
             return Raw(None, _lenient(str(memoryview(self._text), "utf-8"))).member(name)
         return None if found is msgspec.UNSET else Raw(found)
+
+    def anything(self) -> Any:
+        """The value, whatever it is.
+
+        Raises:
+            RpcError: It has more than `VALUES` values.
+        """
+        return self._value if self._text is None else _lenient(str(memoryview(self._text), "utf-8"))
 
     def to(self, type: type[T]) -> T:
         """The value as `type`.
@@ -129,9 +139,20 @@ Message: TypeAlias = Request | Notification | Response
 
 
 class _Envelope(msgspec.Struct):
-    jsonrpc: Any = msgspec.UNSET
-    id: Any = msgspec.UNSET
-    method: Any = msgspec.UNSET
+    jsonrpc: str | msgspec.UnsetType = msgspec.UNSET
+    id: int | str | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Odd(msgspec.Struct):
+    """An envelope of which something is not what it should be; nothing is made of it before it is looked at."""
+
+    jsonrpc: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    method: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -140,10 +161,10 @@ class _Envelope(msgspec.Struct):
 class _Error(msgspec.Struct):
     code: int
     message: str
-    data: Any = None
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_odd = msgspec.json.Decoder(_Odd)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
 _encoder = msgspec.json.Encoder()
@@ -161,7 +182,10 @@ def parse(text: str | bytes) -> Message | Batch:
         except UnicodeDecodeError:
             raise RpcError(PARSE_ERROR, "Parse error: not UTF-8") from None
     try:
-        return _message(_envelope.decode(text))
+        try:
+            return _message(_envelope.decode(text))
+        except msgspec.ValidationError:
+            return _message(_odd.decode(text))
     except msgspec.ValidationError as error:
         return _not_an_object(text, error)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -213,12 +237,26 @@ def _second_opinion(text: str, error: Exception) -> Message | Batch:
 
 
 def _lenient(text: str) -> Any:
+    if _is_bulky(text):
+        raise RpcError(INVALID_REQUEST, "Invalid Request: too many values")
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
         raise RpcError(PARSE_ERROR, "Parse error: nested too deeply") from None
     except ValueError:
         raise RpcError(PARSE_ERROR, "Parse error: not JSON") from None
+
+
+def _is_bulky(text: str) -> bool:
+    """Whether a text has more than `VALUES` values. What it quotes, a proposed text for example, counts for nothing."""
+    if _openings(text) <= VALUES:
+        return False
+    text = text.replace("\\\\", "").replace('\\"', "")  # what is left of quotes are the ends of strings
+    return text.count('"') > 4 * VALUES or _openings("".join(text.split('"')[::2])) > VALUES
+
+
+def _openings(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -245,14 +283,26 @@ def _message_of(value: dict[str, Any]) -> Message:
     )  # fmt: skip
 
 
-def _message(envelope: _Envelope) -> Message:
+def _message(envelope: _Envelope | _Odd) -> Message:
     def raw(value: msgspec.Raw | msgspec.UnsetType) -> Raw | msgspec.UnsetType:
         return value if isinstance(value, msgspec.UnsetType) else Raw(value)
 
     return _checked(
-        envelope.jsonrpc, envelope.id, envelope.method,
+        _scalar(envelope.jsonrpc), _scalar(envelope.id), _scalar(envelope.method),
         raw(envelope.params), raw(envelope.result), raw(envelope.error),
     )  # fmt: skip
+
+
+def _scalar(value: Any) -> Any:
+    """What a member is that has to be a text or a number; None for what is neither, however much there is of it."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    if bytes(memoryview(value)[:1]) in (b"[", b"{"):
+        return None
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.ValidationError:  # a number that is out of range
+        return None
 
 
 def _checked(
@@ -288,7 +338,11 @@ def _wire_error(error: Raw | msgspec.UnsetType) -> RpcError | None:
         body = error.to(_Error)
     except RpcError:
         return RpcError(INTERNAL_ERROR, "an error of the wrong shape")
-    return RpcError(body.code, body.message, body.data)
+    data = error.member("data")
+    try:
+        return RpcError(body.code, body.message, None if data is None else data.anything())
+    except RpcError:  # it is too much
+        return RpcError(body.code, body.message)
 
 
 def encode(value: Any) -> str:

@@ -54,6 +54,10 @@ NAME_LENGTH = 100
 _AGENTS = {"claude-code": "Claude Code", "opencode": "OpenCode"}
 
 
+class _Nothing(msgspec.Struct):
+    """An object of which nothing is needed."""
+
+
 class _ClientInfo(msgspec.Struct):
     name: str = ""
     version: str = ""
@@ -61,12 +65,8 @@ class _ClientInfo(msgspec.Struct):
 
 class _Initialize(msgspec.Struct, rename="camel"):
     protocol_version: str
-    capabilities: dict[str, Any] = {}
+    capabilities: _Nothing = msgspec.field(default_factory=_Nothing)
     client_info: _ClientInfo = msgspec.field(default_factory=_ClientInfo)
-
-
-class _Nothing(msgspec.Struct):
-    """An object of which nothing is needed."""
 
 
 class _ToolsCall(msgspec.Struct):
@@ -141,7 +141,7 @@ class Session:
                     ]
                 }
             case "initialize":
-                return self._initialize(params.to(_Initialize))
+                return self._initialize(params)
             case "ping":
                 params.to(_Nothing)
                 return {}
@@ -155,9 +155,11 @@ class Session:
             case "ide_connected":
                 self._introduce(params)
 
-    def _initialize(self, asked: _Initialize) -> dict[str, Any]:
+    def _initialize(self, params: Raw) -> dict[str, Any]:
+        asked = params.to(_Initialize)
+        capabilities = params.member("capabilities")
         self._version = asked.protocol_version if asked.protocol_version in VERSIONS else VERSIONS[-1]
-        self._has_roots = "roots" in asked.capabilities
+        self._has_roots = capabilities is not None and capabilities.member("roots") is not None
         if asked.client_info.name:
             self.client.agent = _label(asked.client_info.name)
             self.client.version = printable(asked.client_info.version)[:NAME_LENGTH]
