@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ def test_what_is_wrong_in_the_file_is_named_with_the_file_and_what_is_allowed(
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """A directory in its place, or bytes that are no text."""
+    """A directory in its place, a pipe, a device without an end, too much, or bytes that are no text."""
     environment = write(tmp_path, "")
     path = tmp_path / "pairside" / "config.toml"
     path.write_bytes(b"\xff")
@@ -132,6 +133,15 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     assert f"cannot read {path}" in complaint(environment)
+    path.rmdir()
+    os.mkfifo(path)
+    assert f"cannot read {path}" in complaint(environment)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert f"cannot read {path}" in complaint(environment)
+    path.unlink()
+    path.write_bytes(b"#" * (config.FILE_BYTES + 1))
+    assert f"cannot read {path}: it is larger than 1 MiB" in complaint(environment)
 
 
 def test_what_is_wrong_in_the_environment_names_the_variable(tmp_path: Path) -> None:

@@ -18,12 +18,15 @@ from pairside.archive import Recording
 from pairside.hooks import Hooks
 from pairside.limits import Limits
 from pairside.sharing import Kind, Policy
+from pairside.text import read_file
 
 PREFIX = "PAIRSIDE_"
 LEVELS = ("warning", "info", "debug")
 PLACES = ("here", "terminal")
 _PORT_FIELDS = ("port_min", "port_max")
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+FILE_BYTES = 1 * _MIB
+"""The largest file of settings that is read."""
 _RANGES: dict[str, tuple[float, float]] = {
     "clients": (1, 1000),
     "handshakes": (1, 10_000),
@@ -250,12 +253,13 @@ def _given(environment: Mapping[str, str], flags: Mapping[str, str]) -> Iterator
 
 def _in_file(file: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Setting, Any]]:
     try:
-        with open(file, "rb") as opened:
-            data = opened.read()
+        data = read_file(file, FILE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from None
+    if len(data) > FILE_BYTES:
+        raise ConfigError(f"cannot read {file}: it is larger than {FILE_BYTES >> 20} MiB")
     import tomllib  # only whoever has a file pays for it
 
     try:
