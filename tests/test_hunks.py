@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,3 +265,17 @@ def test_hunks_can_be_sent_as_json() -> None:
     found = compare("a\n", "b\n")
     assert json.loads(json.dumps([hunk.new for hunk in found])) == [["b\n"]]
     assert hunks.count(found) == (1, 1)
+
+
+async def test_the_lines_of_large_texts_are_not_made_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million of them take seconds, and agents wait for the loop."""
+    where: list[bool] = []
+
+    def split(text: str) -> list[str]:
+        where.append(threading.current_thread() is threading.main_thread())
+        return text.splitlines(keepends=True)
+
+    monkeypatch.setattr(hunks, "split", split)
+    [hunk] = await hunks.compare("a\n", "a\n" + "b\n" * hunks.SMALL_CHARACTERS)
+    assert (hunk.old_start, hunk.old, len(hunk.new)) == (1, (), hunks.SMALL_CHARACTERS)
+    assert where == [False, False]

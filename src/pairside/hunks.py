@@ -26,6 +26,8 @@ import msgspec
 CONTEXT = 3
 DIFFLIB_SECONDS = 1.0
 GIT_SECONDS = 10.0
+SMALL_CHARACTERS = 256 * 1024
+"""Of texts up to this long together the lines are made at once, of others in a thread."""
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NO_NEWLINE = "\\ No newline at end of file"
 
@@ -59,11 +61,8 @@ async def compare(old: str, new: str) -> tuple[Hunk, ...]:
     """The hunks that lead from `old` to `new`, in order; none if the texts are the same."""
     if old == new:
         return ()
-    before, after = split(old), split(new)
-    head = _common(before, after)
-    tail = _common(reversed(before[head:]), reversed(after[head:]))
-    middle_before = before[head : len(before) - tail]
-    middle_after = after[head : len(after) - tail]
+    small = len(old) + len(new) <= SMALL_CHARACTERS
+    head, middle_before, middle_after = _between(old, new) if small else await asyncio.to_thread(_between, old, new)
     if not middle_before or not middle_after:
         spans = [(0, len(middle_before), 0, len(middle_after))]
     else:
@@ -311,6 +310,14 @@ def _quoted(name: str) -> str:
     }
     inner = (special.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}") for byte in data)
     return '"' + "".join(inner) + '"'
+
+
+def _between(old: str, new: str) -> tuple[int, list[str], list[str]]:
+    """How many lines two texts begin with in common, and of each what lies between those and the ones they end with."""
+    before, after = split(old), split(new)
+    head = _common(before, after)
+    tail = _common(reversed(before[head:]), reversed(after[head:]))
+    return head, before[head : len(before) - tail], after[head : len(after) - tail]
 
 
 def _common(first: Sequence[str] | Iterator[str], second: Sequence[str] | Iterator[str]) -> int:

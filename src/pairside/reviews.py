@@ -28,6 +28,10 @@ DECIDED_KEPT = 100
 ORIGINAL_BYTES = 64 * 1024 * 1024
 WAITING_CHARACTERS = 256 * 1024 * 1024
 """What the proposals that wait, and what they are about, may have together."""
+LINE_CHARACTERS = 64
+"""So many characters each line counts for besides its own: when texts are compared it becomes an object."""
+LINES = 1_000_000
+"""The most lines that a proposal may have, and the most of what it is about."""
 
 
 class Outcome(StrEnum):
@@ -58,6 +62,18 @@ class NotPending(Exception):
             super().__init__(f"there is no review {id}")
         else:
             super().__init__(f"review {id} was {verdict.outcome} by {verdict.by}")
+
+
+def weight(text: str) -> int:
+    """What a text that waits takes, in characters.
+
+    Raises:
+        TooMuch: It has more than `LINES` lines.
+    """
+    lines = text.count("\n")
+    if lines > LINES:
+        raise TooMuch(f"a proposal of more than {LINES:,} lines is for the agent's own terminal")
+    return len(text) + LINE_CHARACTERS * lines
 
 
 class TooMuch(Exception):
@@ -102,6 +118,7 @@ class Review(msgspec.Struct, eq=False):
     """Seconds since the epoch."""
     _verdict: asyncio.Future[Verdict] | None = None
     _hunks: tuple[Hunk, ...] | None = None
+    _size: int | None = None
 
     @property
     def text_before(self) -> str:
@@ -110,8 +127,10 @@ class Review(msgspec.Struct, eq=False):
 
     @property
     def size(self) -> int:
-        """Characters of the original and the proposal."""
-        return len(self.text_before) + len(self.proposed)
+        """The weight of the original and the proposal."""
+        if self._size is None:
+            self._size = weight(self.text_before) + weight(self.proposed)
+        return self._size
 
     @property
     def divisible(self) -> bool:
@@ -145,7 +164,7 @@ class Opening(msgspec.Struct, eq=False):
     client: Client
     name: str
     size: int = 0
-    """Bytes of the original and characters of the proposal."""
+    """The weight of both texts; of an original that was not read yet its bytes."""
     withdrawn: bool = False
     """The client took it back before it was one."""
 
@@ -192,7 +211,8 @@ class Reviews:
     def opening(self, client: Client, name: str, size: int) -> Iterator[Opening]:
         """A proposal of which the original is still being read, for as long as the block runs.
 
-        `size` is that of both texts together: 64 small messages about one large file must not fill the memory.
+        `size` is the weight of both texts together, as far as it is known: 64 small messages about one large file
+        must not fill the memory.
 
         Raises:
             TooMuch: More than `WAITING_CHARACTERS` would wait, and not this one alone.

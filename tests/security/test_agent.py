@@ -83,6 +83,28 @@ async def test_many_small_proposals_for_a_large_file_do_not_fill_the_memory(
             assert (await huge)[0] == "DIFF_REJECTED"
 
 
+async def test_a_proposal_with_too_many_lines_is_for_the_agents_own_terminal(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line takes far more than its characters once texts are compared, and anybody who looks has them compared."""
+    monkeypatch.setattr(reviews, "LINES", 1000)
+    monkeypatch.setattr(reviews, "WAITING_CHARACTERS", 100_000)
+    long = workspace / "long"
+    long.write_text("\n" * 1001)
+    async with testing.server(folders=[str(workspace)]) as running:
+        async with testing.Agent.connect(running, introduce=1) as one, testing.Agent.connect(running) as two:
+            with pytest.raises(RuntimeError, match="more than 1,000 lines"):
+                await one.propose(str(workspace / "new"), "\n" * 1001)
+            with pytest.raises(RuntimeError, match="more than 1,000 lines"):
+                await one.propose(str(long), "x\n")
+            first = asyncio.create_task(one.propose(str(workspace / "new"), "\n" * 1000))
+            await until(lambda: len(running.bridge.reviews) == 1, "it is no more than may be")
+            with pytest.raises(RuntimeError, match="so much waits"):
+                await two.propose(str(workspace / "other"), "\n" * 1000)
+            running.bridge.reviews.reject(next(iter(running.bridge.reviews)).id, by="a test")
+            assert (await first)[0] == "DIFF_REJECTED"
+
+
 async def test_an_agent_cannot_decide_by_any_method_of_observers_or_editors(workspace: Path) -> None:
     """What decides is not to be had over the agents' connection, whatever it is called."""
     async with testing.server(folders=[str(workspace)]) as running:

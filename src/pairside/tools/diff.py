@@ -11,7 +11,7 @@ from msgspec import Meta
 from pairside.bridge import Bridge
 from pairside.clients import Client
 from pairside.editor import EditorError
-from pairside.reviews import ORIGINAL_BYTES, Original, Outcome, Review, TooMuch, Verdict
+from pairside.reviews import ORIGINAL_BYTES, Original, Outcome, Review, TooMuch, Verdict, weight
 from pairside.text import is_absolute
 from pairside.tools import Call, Toolbox, ToolError
 
@@ -44,8 +44,10 @@ async def open_diff(
         raise ToolError("proposals are answered in the agent's own terminal (review.where is terminal)")
     id = bridge.reviews.new_id()  # before the file is read, so that ids follow the order of the calls
     try:
-        with bridge.reviews.opening(call.client, tab_name, _size(old_file_path) + len(new_file_contents)) as opening:
+        size = _size(old_file_path) + weight(new_file_contents)
+        with bridge.reviews.opening(call.client, tab_name, size) as opening:
             original = await asyncio.to_thread(Original.read, old_file_path)
+            opening.size = weight(original.text or "") + weight(new_file_contents)
             await _settle(bridge, call.client, os.path.realpath(new_file_path))
             if opening.withdrawn:  # answered in the agent's terminal before it could be shown
                 bridge.changes.reviewed(call.client, os.path.realpath(new_file_path))
