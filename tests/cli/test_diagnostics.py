@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,10 @@ def test_what_cannot_be_imported_is_told(home: Home, served: Served, given: byte
     done = pairside(home, "diagnostics", "import", "-", given=given)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_a_pipe_that_sarif_names_is_not_waited_for(tmp_path: Path) -> None:
+    """The columns of a file need its text; a pipe would have to be written first."""
+    os.mkfifo(tmp_path / "a.py")
+    found = only(sarif(result(region={"startLine": 2, "startColumn": 3})), tmp_path)
+    assert found["start"] == [1, 2]

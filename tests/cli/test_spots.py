@@ -128,3 +128,10 @@ def test_a_file_that_is_no_text_has_no_lines(folder: Path) -> None:
     assert spanned("image") is None
     with pytest.raises(Failure, match="is no text"):
         spanned("image:1")
+
+
+def test_a_pipe_has_no_lines_and_nobody_waits_for_any(folder: Path) -> None:
+    """Opening it would wait for its other end."""
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(Failure, match="Not a regular file"):
+        spanned("pipe:1")

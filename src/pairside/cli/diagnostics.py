@@ -20,7 +20,7 @@ from pairside.cli.client import Server
 from pairside.cli.common import as_json, asks, print_json
 from pairside.cli.exits import Failure
 from pairside.phrases import count
-from pairside.text import decode_file, path_of, printable, utf16_length
+from pairside.text import decode_file, path_of, printable, read_file, utf16_length
 
 DEFAULT_SOURCE = "import"
 READ_BYTES = 32 * 1024 * 1024
@@ -275,8 +275,7 @@ class _Run:
     def _text_lines(self, path: str) -> list[str]:
         if path not in self._lines:
             try:
-                with open(path, "rb") as file:
-                    text = decode_file(file.read(READ_BYTES)) or ""
+                text = decode_file(read_file(path, READ_BYTES)[:READ_BYTES]) or ""
             except OSError:
                 text = ""
             self._lines[path] = text.removeprefix("\ufeff").split("\n")

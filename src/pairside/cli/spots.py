@@ -6,7 +6,7 @@ import os
 import re
 
 from pairside.cli.exits import Exit, Failure
-from pairside.text import decode_file, printable, utf16_length
+from pairside.text import decode_file, printable, read_file, utf16_length
 
 GRAMMAR = "FILE[:L1[:C1][-L2[:C2]]]"
 READ_BYTES = 32 * 1024 * 1024
@@ -87,8 +87,7 @@ def text_of(path: str) -> str:
         Failure: It cannot be read or is no text.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(READ_BYTES + 1)
+        data = read_file(path, READ_BYTES)
     except OSError as error:
         raise Failure(f"Cannot read {printable(path)}: {error.strerror}.", Exit.USAGE) from None
     if len(data) > READ_BYTES:
