@@ -10,6 +10,8 @@ from typing import Any
 
 WARM_UP = 0.2
 """This part of a run, its first, is left out: caches fill, and what is bounded reaches its bound."""
+WARM_UP_HOURS = 1 / 6
+"""It lasts at least so long, however short the run: what grows in that time says nothing."""
 BLOCK = 6
 """So many samples that follow one another are drawn together: neighbours are not independent."""
 DRAWS = 2000
@@ -33,7 +35,10 @@ class Trend:
 
     @property
     def verdict(self) -> str:
-        """`grows` or `falls` if zero lies outside of the interval and it is more than the tolerance, else `flat`."""
+        """`too short` where nothing can be said.
+
+        `grows` or `falls` if zero lies outside of the interval and it is more than the tolerance, else `flat`.
+        """
         if self.samples < FEWEST:
             return "too short"
         low, high = self.interval
@@ -50,10 +55,11 @@ def trend(
     what: str, unit: str, hours: Sequence[float], values: Sequence[float], *, tolerance: float, seed: int
 ) -> Trend:
     """The trend of `values`, measured at `hours` since the start; `tolerance` is growth per hour that is none."""
-    first = next((index for index, hour in enumerate(hours) if hour >= WARM_UP * hours[-1]), 0) if hours else 0
+    warm = max(WARM_UP * hours[-1], WARM_UP_HOURS) if hours else 0.0
+    first = next((index for index, hour in enumerate(hours) if hour >= warm), len(hours))
     xs, ys = list(hours[first:]), list(values[first:])
     if len(xs) < 2:
-        return Trend(what, unit, len(xs), ys[0] if ys else 0.0, 0.0, (0.0, 0.0), tolerance)
+        return Trend(what, unit, len(xs), statistics.median(values) if values else 0.0, 0.0, (0.0, 0.0), tolerance)
     draw = random.Random(seed)
     starts = range(max(1, len(xs) - BLOCK + 1))
     slopes = []

@@ -44,3 +44,11 @@ def test_too_few_samples_are_no_evidence() -> None:
     few = HOURS[: FEWEST - 1]
     assert trend("x", "", few, [1.0] * len(few), tolerance=0.0, seed=0).verdict == "too short"
     assert trend("x", "", [], [], tolerance=0.0, seed=0).verdict == "too short"
+
+
+def test_a_run_of_a_few_minutes_is_all_warm_up() -> None:
+    """What is bounded has not reached its bound by then: that it grows is no failure, and no evidence of a leak."""
+    hours = [second / 3600 for second in range(0, 300, 2)]
+    found = trend("x", "MB", hours, [30 + hour * 20 for hour in hours], tolerance=0.5, seed=0)
+    assert found.verdict == "too short"
+    assert 30 < found.median < 32
