@@ -375,12 +375,13 @@ async def test_a_defect_is_answered_without_internals(
     assert "secret internals" in caplog.text
 
 
-async def test_a_call_that_is_cancelled_closes_its_review_without_an_answer() -> None:
-    """The client's own timeout says so; the id is free at once."""
+@pytest.mark.parametrize("id", [4, 0, -1, 2**70, "4", "", "é\ud800"])
+async def test_a_call_that_is_cancelled_closes_its_review_without_an_answer(id: int | str) -> None:
+    """The client's own timeout says so; the id is free at once, whatever it is."""
     async with line() as (running, client):
-        await propose(client, 4)
+        await propose(client, id)
         shown = await running.editor.shown()
-        cancelled = {"requestId": 4, "reason": "SdkError: Request timed out"}
+        cancelled = {"requestId": id, "reason": "SdkError: Request timed out"}
         text = json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
         assert await asked(client, text) == []
         await until(lambda: not running.bridge.reviews, "the review is closed")
@@ -389,7 +390,7 @@ async def test_a_call_that_is_cancelled_closes_its_review_without_an_answer() ->
             running.bridge.reviews.get(shown.id)
         assert caught.value.verdict is not None
         assert caught.value.verdict.outcome is Outcome.WITHDRAWN
-        assert (await asked(client, request(id=4)))[0] == {"jsonrpc": "2.0", "id": 4, "result": {}}
+        assert (await asked(client, request(id=id)))[0] == {"jsonrpc": "2.0", "id": id, "result": {}}
 
 
 @pytest.mark.parametrize(
