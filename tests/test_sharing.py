@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
+import re
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pairside import testing
 from pairside.agents.claude import mcp
@@ -297,3 +302,29 @@ async def test_where_proposals_are_answered_in_the_terminal_each_is_an_error_at_
         path.write_text("newer")
         await agent.call("getDiagnostics")
         assert [change.reviewed for change in server.bridge.changes] == [True, False]
+
+
+@given(
+    st.text("ab./*?[]!\n", min_size=1, max_size=6),
+    st.lists(st.text("ab.\n", min_size=1, max_size=3), min_size=1, max_size=4),
+)
+def test_a_pattern_is_matched_with_each_part_of_a_path_and_each_beginning(pattern: str, parts: list[str]) -> None:
+    """All beginnings in one go are the same as one after the other."""
+    assume(not any(part.strip(".") == "" for part in parts) and not pattern.startswith("!"))
+    names = {*parts, *("/".join(parts[:count]) for count in range(1, len(parts) + 1))}
+    plain = re.compile(fnmatch.translate(pattern.rstrip("/") or "/"), re.IGNORECASE)
+    sharing = Sharing(Policy(exclude=(pattern,)), lambda: ["/nowhere-at-all"])
+    path = "/nowhere-at-all/" + "/".join(parts)
+    expected = any(map(plain.match, names)) or ("/" in pattern and plain.match(path) is not None)
+    assert (sharing.pattern(path) is not None) == expected
+
+
+def test_a_path_of_two_thousand_folders_is_matched_at_once() -> None:
+    """An agent may ask about as many of them as it wants, and the others wait for the loop."""
+    sharing = Sharing(Policy(), lambda: ["/workspace"])
+    seconds = []
+    for number in range(3):
+        started = time.process_time()
+        assert sharing.pattern(f"/{number}" + "/y" * 2000) is None
+        seconds.append(time.process_time() - started)
+    assert min(seconds) < 0.1

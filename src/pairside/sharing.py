@@ -14,7 +14,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pairside.text import links
 
@@ -64,7 +64,7 @@ class Sharing:
         self.policy = policy
         self.on = True
         self._folders = folders
-        self._patterns = [(pattern, _compiled(pattern)) for pattern in policy.exclude]
+        self._patterns = [(pattern, *_compiled(pattern)) for pattern in policy.exclude]
         self._by_name: dict[str, str] = {}
         """The files that another name excludes, by their real paths, with the pattern."""
         self._answers: dict[str, _Answer] = {}
@@ -119,16 +119,14 @@ class Sharing:
 
     def _by_any_name(self, path: str) -> str | None:
         """The first pattern that excludes one of the names of a file."""
-        return next(filter(None, map(self._excludes, _names(path))), None)
+        return next(filter(None, map(self._excludes, dict.fromkeys(_names(path)))), None)
 
     def _excludes(self, path: str) -> str | None:
         path = unicodedata.normalize("NFC", path)
         relative = self._relative(path)
-        parts = relative.split("/")
-        beginnings = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        names = dict.fromkeys(parts + beginnings)
-        for pattern, matches in self._patterns:
-            if any(map(matches, names)) or ("/" in pattern and matches(path)):
+        parts = dict.fromkeys(relative.split("/"))
+        for pattern, matches, begins in self._patterns:
+            if begins(relative) or any(map(matches, parts)) or ("/" in pattern and matches(path)):
                 return pattern
         return None
 
@@ -146,6 +144,11 @@ def _names(path: str) -> Iterator[str]:
         yield os.path.realpath(path)
 
 
-def _compiled(pattern: str) -> Callable[[str], re.Match[str] | None]:
+_Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
+
+
+def _compiled(pattern: str) -> tuple[_Matcher, _Matcher]:
+    """What matches a whole text, and what matches any beginning of a path in one go (it may have 2,000 parts)."""
     pattern = unicodedata.normalize("NFC", os.path.expanduser(pattern).rstrip("/") or "/")
-    return re.compile(fnmatch.translate(pattern), re.IGNORECASE).match
+    whole = fnmatch.translate(pattern)  # ends with the two characters that stand for the end of the text
+    return re.compile(whole, re.IGNORECASE).match, re.compile(whole[:-2] + r"(?=/|\Z)", re.IGNORECASE).match
