@@ -393,6 +393,22 @@ async def test_a_call_that_is_cancelled_closes_its_review_without_an_answer(id: 
         assert (await asked(client, request(id=id)))[0] == {"jsonrpc": "2.0", "id": id, "result": {}}
 
 
+async def test_however_many_proposals_wait_they_go_with_their_client_and_no_others() -> None:
+    """None is left for somebody to decide who would be answered by nobody."""
+    async with line() as (running, client):
+        other = await RawClient.open(running.port, running.token)
+        await propose(other, 1)
+        for number in range(20):
+            await propose(client, number)
+        await until(lambda: len(running.bridge.reviews) == 21, "all wait")
+        client.reset()
+        await until(lambda: len(running.bridge.clients) == 1, "it is gone")
+        (left,) = running.bridge.clients
+        assert [review.client for review in running.bridge.reviews] == [left]
+        assert len(running.bridge.reviews._pending) == len(running.editor.reviews) == 1
+        other.close()
+
+
 @pytest.mark.parametrize(
     ("params", "pid"),
     [({"pid": 4711}, 4711), ({"pid": 0}, None), ({"pid": -5}, None), ({"pid": 2**40}, None), ({}, None), (None, None)],
