@@ -217,6 +217,21 @@ async def test_too_many_half_handshakes_are_answered_503() -> None:
             each.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [("hOST", "localhost", 400), ("host", "a.example", 400), ("x-claude-code-ide-authorization", None, 401)],
+)
+async def test_a_header_that_decides_stands_there_once(name: str, value: str | None, status: int) -> None:
+    """Of two of them one would count here and perhaps the other elsewhere; also where both say the same."""
+    async with testing.server() as running:
+        line = f"\r\n{name}: {running.token if value is None else value}\r\n\r\n".encode()
+        client = await RawClient.tcp(running.port)
+        await client.send(request(running.token).replace(b"\r\n\r\n", line))
+        assert await client.response() == status
+        assert running.bridge.clients.arrivals == 0
+        client.close()
+
+
 async def test_whoever_is_refused_may_be_gone_before_that(caplog: pytest.LogCaptureFixture) -> None:
     """The kernel tells of it only where the refusal is followed by the end of writing: that is no defect."""
     async with testing.server(limits=Limits(handshakes=2)) as running:
