@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from pairside.serve import serving as serve
 from pairside.undo import undo
 
 from .conftest import Serve, address_of, agent
+from .held import never_held
 from .project import project
 from .until import until
+
+HELD_SECONDS = 0.25
 
 
 async def test_when_the_folders_change_the_lock_is_rewritten_with_the_same_token(
@@ -102,6 +106,19 @@ async def test_changes_are_still_known_after_a_restart_and_without_a_server(
             await kept(environment, workspace, "changes")
         await undo(server.bridge, server.bridge.changes.net(), by="a test")
     assert (workspace / "a").read_text() == "old\n"
+
+
+async def test_a_patch_of_a_million_lines_does_not_hold_up_the_event_loop(
+    serving: Serve, workspace: Path, environment: dict[str, str]
+) -> None:
+    """Agents and observers are answered while it is made."""
+    async with serving() as server, agent(address_of(server)) as connected:
+        await connected.call("getDiagnostics", uri=f"file://{workspace}/a")
+        (workspace / "a").write_text("x\n" * 1_000_000)
+        await connected.call("getDiagnostics")
+    async with never_held(HELD_SECONDS, time.thread_time):
+        (told,) = await kept(environment, workspace, "changes/patches", root=str(workspace))
+    assert told["patch"].endswith("+x\n" * 1_000_000)
 
 
 async def kept(environment: dict[str, str], workspace: Path, method: str, **params: Any) -> Any:

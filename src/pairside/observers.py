@@ -1028,7 +1028,7 @@ async def _patch(net: Net, compared: Compared, name: str) -> str:
     new = compared.after if net.after.exists else None
     modes = {"old_mode": _git_mode(net.before), "new_mode": _git_mode(net.after)}
     if old is None or new is None or net.before.kind is net.after.kind:
-        return hunks.patch(name, old, new, compared.found, **modes)
+        return await asyncio.to_thread(hunks.patch, name, old, new, compared.found, **modes)
     # To git a file that becomes a link goes, and the link comes.
     gone, came = await hunks.compare(old, ""), await hunks.compare("", new)
     return hunks.patch(name, old, None, gone, **modes) + hunks.patch(name, None, new, came, **modes)
