@@ -207,18 +207,23 @@ def test_who_reviews_goes_on_with_the_new_one(home: Home, terminal: OpenTerminal
 def test_a_server_whose_starter_has_left_is_restarted_for_the_others(home: Home, way: str) -> None:
     """Its agents have a while to come back, and it ends when they have left for good."""
     command = [sys.executable, "-m", "pairside", "serve", "--companion", way]
-    with subprocess.Popen(
-        command, cwd=home.project, env=home.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as server:
+    lives = [sys.executable, "-c", "input()"]  # an agent's process: a server asks whether it is there still
+    with (
+        subprocess.Popen(lives, stdin=subprocess.PIPE) as process,
+        subprocess.Popen(
+            command, cwd=home.project, env=home.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as server,
+    ):
         assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline().strip().isdigit()
-        with Robot(home.lock_files[0]):
+        with Robot(home.lock_files[0], pid=process.pid):
             server.stdin.close()
             assert server.stdout.readline().decode().strip() == companion.GOES_ON
             done = pairside(home, "restart")
             assert (done.returncode, done.stderr) == (0, b"")
-            with Robot(home.lock_files[0]):
+            with Robot(home.lock_files[0], pid=process.pid):
                 assert server.poll() is None
+            process.kill()
         assert server.wait(SECONDS) == 0
     assert home.lock_files == []

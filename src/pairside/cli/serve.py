@@ -43,7 +43,7 @@ LEAVE_SECONDS = 0.5
 LINES_WAITING = 10_000
 LOOK_SECONDS = 0.1
 RESTARTED = "PAIRSIDE_RESTARTED"
-"""The variable by which a process that was started anew knows it: its own id."""
+"""The variable by which a process that was started anew knows it: its own id, and then those of its agents."""
 PRINT_SECONDS = 1.0
 """How long the last lines may take when the server stops."""
 
@@ -118,7 +118,8 @@ def serve(
             signals.ignore()
     if again is not None and not signals.hold():
         # The same process: whoever supervises it, and the terminal that it stands in, notice nothing.
-        os.environ[RESTARTED] = str(os.getpid())
+        left = [one.pid or 0 for one in again.bridge.clients.departures if one.why.reason == "shutdown"]
+        os.environ[RESTARTED] = " ".join(map(str, (os.getpid(), *left)))
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
@@ -181,9 +182,13 @@ async def next_version() -> str:
     return version
 
 
-def _restarted() -> bool:
-    """Whether this process was started anew by itself; told once."""
-    return os.environ.pop(RESTARTED, "") == str(os.getpid())
+def _restarted() -> list[int] | None:
+    """The processes of the agents that this one left when it started anew, 0 for one that was not known.
+
+    None if it was not started anew; told once.
+    """
+    pid, *left = os.environ.pop(RESTARTED, "").split(" ")
+    return [int(one) for one in left if one.isdecimal()] if pid == str(os.getpid()) else None
 
 
 async def _serve(
@@ -194,7 +199,7 @@ async def _serve(
     signals: Signals,
     *,
     new: bool,
-    restarted: bool,
+    restarted: list[int] | None,
     until: str | None,
 ) -> Serving | None:
     """Serve until stopped; returns the server if this process is to start it anew.
@@ -224,7 +229,7 @@ async def _serve(
     def parent() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            if until != BOUND and (started or restarted):
+            if until != BOUND and (started or restarted is not None):
                 left.set()
             else:
                 stop()
@@ -235,7 +240,7 @@ async def _serve(
         loop.add_reader(0, parent)
     try:
         real = real_folders(folders or [os.getcwd()])
-        check = (lambda: None) if new or restarted else (lambda: refuse_if_served(real))
+        check = (lambda: None) if new or restarted is not None else (lambda: refuse_if_served(real))
         with signals.call(ask):
             async with serving(
                 real,
@@ -246,7 +251,7 @@ async def _serve(
                 recording=settings.changes,
                 hooks=settings.hooks,
                 next_version=next_version,
-                again=restarted,
+                again=restarted is not None,
                 before=check,
             ) as served:
                 started = True
@@ -281,7 +286,9 @@ async def _serve(
     return None
 
 
-async def _unused(served: Serving, left: asyncio.Event, output: Output, *, restarted: bool, until: str | None) -> None:
+async def _unused(
+    served: Serving, left: asyncio.Event, output: Output, *, restarted: list[int] | None, until: str | None
+) -> None:
     """Wait until whoever started the server has left it, nobody else uses it, and no agent is expected back.
 
     If that takes longer than a look it is told once, with `GOES_ON`.
@@ -302,9 +309,13 @@ async def _unused(served: Serving, left: asyncio.Event, output: Output, *, resta
         if served.in_use():
             used_at = time.monotonic()
         else:
-            # Who was here before a restart comes back, and so does an agent that lost its connection and lives.
-            last = departures[-1].pid if departures else None
-            expected = restarted if not departures else until == EXPECTED and last is not None and is_alive(last)
+            if not departures:  # who was here before a restart comes back
+                expected = restarted is not None and (
+                    until == EXPECTED or any(not pid or is_alive(pid) for pid in restarted)
+                )
+            else:  # and so does an agent that lost its connection and lives
+                last = departures[-1].pid
+                expected = until == EXPECTED and last is not None and is_alive(last)
             if not expected or time.monotonic() - used_at > COME_BACK_SECONDS:
                 return
         if not told and time.monotonic() > tell_at:
