@@ -127,8 +127,9 @@ def test_a_turn_is_listed_file_by_file_with_what_undo_takes(
     write_unreviewed(robot, home, "src/a.py", text(5))
     write_unreviewed(robot, home, "new.txt", "new\n")
     write_unreviewed(robot, home, "src/a.py", text(5, 6, 20))
+    served.do("changes")  # no look is going on that could see the first of these alone
+    (home.project / "gone.txt").unlink()
     (home.project / "data").write_bytes(b"\0\1")
-    (home.project / "gone.txt").unlink()  # second: a look that still goes on may see the first alone
     robot.call("getDiagnostics")
     assert lines_of(served.do("changes")) == [
         f"Turn 1  Claude Code (pid {PID}), TIME: 4 files +4 -5",
