@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -17,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pairside.runtime import private_directory, state_location
+from pairside.runtime import private_directory, state_location, try_lock
 from pairside.text import up_to, within
 
 log = logging.getLogger(__name__)
@@ -171,7 +170,7 @@ def claim(environment: Mapping[str, str], folders: Iterable[str], *, slots: int 
     base = private_directory(location(environment))
     for slot in range(slots):
         folder = private_directory(_slot(base, folders, slot))
-        lock = _try_lock(folder)
+        lock = try_lock(os.path.join(folder, "lock"))
         if lock is not None:
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -207,7 +206,7 @@ def is_about_to_end(environment: Mapping[str, str], folders: Iterable[str]) -> b
     folder = _slot(location(environment), sorted(folders), 0)
     if not os.path.lexists(os.path.join(folder, _ENDING)):
         return False
-    lock = _try_lock(folder)
+    lock = try_lock(os.path.join(folder, "lock"))
     if lock is not None:
         os.close(lock)
     return lock is None
@@ -223,7 +222,7 @@ def reopen(folder: str) -> Archive | None:
     Raises:
         OSError: It is not there any more.
     """
-    lock = _try_lock(folder)
+    lock = try_lock(os.path.join(folder, "lock"))
     return None if lock is None else Archive(folder, lock)
 
 
@@ -243,16 +242,6 @@ def left(environment: Mapping[str, str], folder: str) -> Iterator[tuple[str, tup
                 found.append((at, entry.path, folders))
     for _, path, folders in sorted(found, reverse=True):
         yield path, folders
-
-
-def _try_lock(folder: str) -> int | None:
-    descriptor = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _short(name: str) -> str:

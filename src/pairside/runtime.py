@@ -233,9 +233,16 @@ def _is_fresh(record: Record) -> bool:
 
 def try_start_lock(folder: str) -> int | None:
     """Take the lock under which servers start, as a descriptor to close; None while somebody else holds it."""
-    descriptor = os.open(
-        os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+    return try_lock(os.path.join(folder, "start.lock"))
+
+
+def try_lock(path: str) -> int | None:
+    """Take the lock of a file of ours, made if need be, as a descriptor to close; None while somebody else holds it.
+
+    Raises:
+        OSError: It cannot be opened, or is a symbolic link.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
